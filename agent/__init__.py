@@ -1,0 +1,1 @@
+"""The embodied agent: what meets an environment, acts, and remembers."""

@@ -1,0 +1,1 @@
+"""The world: scenes, simulators, episodes, measures and the Gymnasium environments."""

@@ -1,0 +1,1 @@
+"""Scenes: mesh files and procedural houses, as triangles with semantics."""

@@ -1,0 +1,1 @@
+"""What acts: scripted policies, planners, and policies learned on frozen features."""

@@ -1,0 +1,42 @@
+"""The errors that people see: what was wrong, what was found, what to do.
+
+Every failure that a user can cause ends in one of these; the command line prints the message alone and exits
+with code 2. A traceback therefore always means a defect of this project.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class UserError(Exception):
+    """Something a person can mend: the message says what was wrong, what was found and what to do."""
+
+
+class SettingError(UserError, ValueError):
+    """A setting or an argument is out of its range or contradicts another one."""
+
+
+class FileError(UserError):
+    """A file is missing, damaged or of another format.
+
+    Args:
+        path: the file.
+        problem: what was found and what was expected, in one sentence.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
+        self.path = os.fspath(path)
+        super().__init__(f"{self.path}: {problem}")
+
+
+class SceneError(UserError):
+    """A scene cannot be used: no triangles, no floor to stand on, vertices that are not numbers."""
+
+
+class EpisodeError(UserError):
+    """An episode cannot be run: its scene is absent, its start is off the surface, its goal is unreachable."""
+
+
+class MissingDependencyError(UserError):
+    """An optional part is not installed; the message holds the command that installs it."""
