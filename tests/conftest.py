@@ -1,0 +1,36 @@
+"""Where the tests find the recordings of real Habitat and the real scenes, and how they skip without them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _folder(variable: str, name: str) -> Path:
+    """The folder named by an environment variable, else ``shared/NAME`` beside the checkout."""
+    folder = Path(os.environ.get(variable, _SHARED / name))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: set {variable} to the folder of {name} to run this check")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Recordings of real Habitat (``NAME.npz``, ``NAME.json``, ``NAME.navmesh``, ...)."""
+    return _folder("POMAGYM_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def scenes_dir() -> Path:
+    """Real scenes (``NAME.glb``)."""
+    return _folder("POMAGYM_SCENES", "scenes")
+
+
+@pytest.fixture(params=["small_house", "willowgarage", "hospital"])
+def real_scene(request: pytest.FixtureRequest) -> str:
+    """The name of each real scene in turn."""
+    return request.param
