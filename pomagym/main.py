@@ -1,0 +1,130 @@
+"""The command `pomagym`: finds the module of the command asked for, reads its flags, turns failures into exit codes.
+
+Each command is a module `pomagym.NAME` that holds
+
+- `Config`: a frozen dataclass with a sentence under each field (its docstring, with examples, is the help), or a
+  union of such dataclasses, each `Annotated` with `tyro.conf.subcommand(name)`, for a command with parts;
+- `execute(config) -> int`: does the work and returns the exit code.
+
+A command's module is imported only when it is asked for, and imports what is heavy (numba, torch, ...) inside
+`execute`, so that `pomagym --help` answers at once. To add a command: write its module, add its line to `COMMANDS`.
+
+Exit codes: 0 done, 2 bad input (one line on standard error), 130 Ctrl-C. A traceback means a defect of pomagym.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from poma3d.errors import UserError
+
+COMMANDS: dict[str, str] = {
+    "run": "run navigation episodes with a policy; writes results, video, 3D recording",
+    "bench": "navigation | throughput: policies beside their controls, frames and steps a second",
+    "scenes": "list | generate: the scenes there are, procedural houses as .glb files",
+    "episodes": "generate | check: episode files in Habitat's format",
+    "view": "look at a scene, an episode or a results folder",
+    "doctor": "what this machine can do, and the one command that mends what is missing",
+}
+"""Name of each command and what it does; `pomagym.NAME` is its module."""
+
+EXAMPLES = """\
+examples:
+  pomagym run --scene procedural:val:5 --episodes 20 --policy oracle --out results/oracle
+  pomagym run --scene house.glb --episodes val.json.gz --policy random --json
+  pomagym bench navigation --scene procedural:val --episodes 50 --out results/controls
+  pomagym view results/oracle"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"pomagym {version('pomagym')}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}")
+    try:
+        command = importlib.import_module(f"pomagym.{name}")
+        return command.execute(_parse(name, command.Config, rest))
+    except UserError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        _say("pomagym: stopped by Ctrl-C; what was finished is kept")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _parse(name: str, config: Any, arguments: list[str]) -> Any:
+    """The config that the flags describe; bad flags raise `UserError` with tyro's finding in one line."""
+    import tyro
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                config, prog=f"pomagym {name}", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    lines = [line.strip("│╭╮╰╯ ") for line in complaint.getvalue().splitlines()]
+    finding: list[str] = []
+    for line in lines:
+        if line.startswith("─") and finding:  # the rule after the finding: below it come help texts
+            break
+        if line and not line.startswith("─"):
+            finding.append(line)
+    raise UserError(f"{' '.join(finding)} (flags: pomagym {' '.join([name, *_part(arguments)])} --help)")
+
+
+def _part(arguments: list[str]) -> list[str]:
+    """The part of a command, such as ``throughput`` of ``bench``, where the first argument looks like one."""
+    return arguments[:1] if arguments and arguments[0].isalpha() else []
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: pomagym COMMAND [flags]",
+            "",
+            "Embodied navigation on point maps: Habitat's episodes and measures, no GPU, no GL.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            EXAMPLES,
+            "",
+            "Flags with their defaults and units: pomagym COMMAND --help",
+        ]
+    )
+
+
+def _fail(message: str) -> int:
+    _say("pomagym: " + " ".join(message.split()))
+    return 2
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
