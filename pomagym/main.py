@@ -1,15 +1,16 @@
-"""The command `pomagym`: finds the module of the command asked for, reads its flags, turns failures into exit codes.
+"""The command `pomagym`: finds the module of the command asked for, reads its flags, turns failures into codes.
 
 Each command is a module `pomagym.NAME` that holds
 
-- `Config`: a frozen dataclass with a sentence under each field (its docstring, with examples, is the help), or a
-  union of such dataclasses, each `Annotated` with `tyro.conf.subcommand(name)`, for a command with parts;
+- `Config`: a frozen dataclass with a sentence under each field (its docstring, with examples, is the help), or
+  a union of such dataclasses, each `Annotated` with `tyro.conf.subcommand(name)`, for a command with parts;
 - `execute(config) -> int`: does the work and returns the exit code.
 
 A command's module is imported only when it is asked for, and imports what is heavy (numba, torch, ...) inside
-`execute`, so that `pomagym --help` answers at once. To add a command: write its module, add its line to `COMMANDS`.
+`execute`, so that `pomagym --help` answers at once. To add a command: write its module, add its line to
+`COMMANDS`.
 
-Exit codes: 0 done, 2 bad input (one line on standard error), 130 Ctrl-C. A traceback means a defect of pomagym.
+Exit codes: 0 done, 2 bad input (one line on standard error), 130 Ctrl-C. A traceback means a defect of ours.
 """
 
 from __future__ import annotations
