@@ -1,8 +1,8 @@
-"""The command `pomagym`: finds the module of the command asked for, reads its flags, turns failures into codes.
+"""The command `pomagym`: finds the command asked for, reads its flags, turns failures into exit codes.
 
 Each command is a module `pomagym.NAME` that holds
 
-- `Config`: a frozen dataclass with a sentence under each field (its docstring, with examples, is the help), or
+- `Config`: a frozen dataclass with a sentence under each field (its docstring, with examples, is the help) or
   a union of such dataclasses, each `Annotated` with `tyro.conf.subcommand(name)`, for a command with parts;
 - `execute(config) -> int`: does the work and returns the exit code.
 
