@@ -1,4 +1,4 @@
-"""What watches an episode: told of its beginning, of every step and of its end; it never changes what happens."""
+"""What watches an episode: told of its beginning, every step and its end; it never changes what happens."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 class Observer(Protocol):
     """Watches one episode after another, such as a recorder of video.
 
-    A rollout calls ``begin`` after the environment's reset, ``step`` after every step, ``end`` after the last one,
-    and so on for the next episode; whoever made the observer calls ``close`` once, also after an interruption.
-    What an observer writes is whole or absent.
+    A rollout calls ``begin`` after the environment's reset, ``step`` after every step and ``end`` after the
+    last one, and so on for the next episode; whoever made the observer calls ``close`` once, also after an
+    interruption. What an observer writes is whole or absent.
     """
 
     def begin(self, env: Any, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
@@ -32,5 +32,5 @@ class Observer(Protocol):
         ...
 
     def close(self) -> None:
-        """Write what is to be written. May be called twice; an episode that has not ended is kept as far as it came."""
+        """Write what is to be written, an unfinished episode as far as it came. May be called twice."""
         ...
