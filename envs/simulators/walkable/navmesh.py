@@ -39,6 +39,9 @@ class Navmesh:
     """(P + 1,) int32: the triangles of polygon p are ``detail_triangles[detail_offsets[p]:detail_offsets[p + 1]]``."""
     settings: NavmeshSettings
     """What the surface was made for."""
+    bounds: np.ndarray | None = None
+    """(2, 3) float32 lowest and highest corner of what it was built from: Habitat's ``get_bounds`` and the extent of
+    its top-down maps; None where unknown, then the vertices' own extent serves."""
 
     @property
     def corner_counts(self) -> np.ndarray:
