@@ -1,0 +1,53 @@
+"""Result tables for people: a row a policy, a measure a column, each mean with its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+SHOWN = ("success", "spl", "soft_spl", "distance_to_goal", "collisions", "steps")
+"""The measures shown first, in this order, where a run has them."""
+
+
+def measures_table(
+    title: str, rows: Mapping[str, Mapping[str, Mapping[str, Any]]], *, note: str = ""
+) -> Table:
+    """A table of measures.
+
+    Args:
+        title: stands above.
+        rows: for each name of a row, the ``measures`` of a summary.
+        note: stands below.
+    """
+    names = [name for name in SHOWN if any(name in measures for measures in rows.values())]
+    table = Table(title=title, caption=note or None, title_justify="left", caption_justify="left")
+    table.add_column("policy")
+    table.add_column("episodes", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row, measures in rows.items():
+        episodes = max((measure["n"] for measure in measures.values()), default=0)
+        table.add_row(row, str(episodes), *(_cell(measures.get(name)) for name in names))
+    return table
+
+
+def print_table(table: Table, *, to_stderr: bool = False) -> None:
+    """Print a table; on standard error where standard output carries JSON."""
+    console = Console(stderr=to_stderr)
+    if not console.is_terminal:  # a file or a pipe has no width; do not fold the columns
+        console = Console(stderr=to_stderr, width=160)
+    console.print(table)
+
+
+def _cell(measure: Mapping[str, Any] | None) -> str:
+    if measure is None:
+        return "-"
+    low, high = measure["ci95"]
+    return f"{_number(measure['mean'])} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

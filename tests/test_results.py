@@ -1,0 +1,151 @@
+"""The results folder: lines whole or absent, resuming, refusing, intervals, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+
+import numpy as np
+import pytest
+
+from benchmarks.results import (
+    ResultsFolder,
+    bootstrap_interval,
+    canonical_key,
+    config_sha256,
+    read_episodes,
+    summarize,
+)
+from benchmarks.tables import measures_table
+from poma3d.errors import FileError, SettingError
+
+
+def record(episode, **measures):
+    return {"episode_id": str(episode), "scene_id": "house.glb", "policy": "oracle", "seed": 0, **measures}
+
+
+def test_a_run_leaves_episodes_in_canonical_order_and_a_summary(tmp_path):
+    results = ResultsFolder(tmp_path / "r", {"policy": "oracle", "seed": 0})
+    for episode in (10, 2, 1):
+        results.append(
+            record(episode, success=True, spl=np.float32(0.5), steps=np.int64(episode), time_s=0.1)
+        )
+    summary = results.finish({"retried": []})
+    lines = (tmp_path / "r" / "episodes.jsonl").read_text().splitlines()
+    assert [json.loads(line)["episode_id"] for line in lines] == ["1", "2", "10"]
+    assert summary == json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert summary["measures"]["spl"] == {"mean": 0.5, "ci95": [0.5, 0.5], "n": 3}
+    assert summary["measures"]["success"]["mean"] == 1.0
+    assert set(summary["measures"]) == {"success", "spl", "steps"}
+    assert summary["config_sha256"] == config_sha256({"seed": 0, "policy": "oracle"})
+    assert {"weights_sha256", "versions", "hardware", "command", "config", "retried"} <= summary.keys()
+
+
+def test_the_same_settings_go_on_and_others_are_refused(tmp_path):
+    ResultsFolder(tmp_path, {"seed": 0}).append(record(3, spl=1.0))
+    again = ResultsFolder(tmp_path, {"seed": 0})
+    assert again.finished() == {("house.glb", "3")}
+    with pytest.raises(SettingError, match=r"seed was 0, is 1.*--overwrite"):
+        ResultsFolder(tmp_path, {"seed": 1})
+    assert len(read_episodes(tmp_path / "episodes.jsonl")) == 1
+    assert not ResultsFolder(tmp_path, {"seed": 0}, resume=False).finished()
+    ResultsFolder(tmp_path, {"seed": 0}).append(record(3, spl=1.0))
+    assert not ResultsFolder(tmp_path, {"seed": 1}, overwrite=True).finished()
+    assert not (tmp_path / "episodes.jsonl").exists()
+
+
+def test_overwriting_leaves_the_files_of_others_alone(tmp_path):
+    ResultsFolder(tmp_path, {"seed": 0})
+    (tmp_path / "notes.txt").write_text("mine")
+    ResultsFolder(tmp_path, {"seed": 1}, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_line_cut_off_by_a_kill_counts_as_absent(tmp_path):
+    results = ResultsFolder(tmp_path, {})
+    results.append(record(0, spl=1.0))
+    with open(tmp_path / "episodes.jsonl", "a") as stream:
+        stream.write('{"episode_id": "1", "scene')
+    again = ResultsFolder(tmp_path, {})
+    assert again.finished() == {("house.glb", "0")}
+    again.append(record(1, spl=0.0))
+    assert len(read_episodes(tmp_path / "episodes.jsonl")) == 2
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    (tmp_path / "episodes.jsonl").write_text('{"episode_id": "0", "scene_id": "s"}\nnonsense\n')
+    with pytest.raises(FileError, match="line 2 is not JSON"):
+        read_episodes(tmp_path / "episodes.jsonl")
+    (tmp_path / "episodes.jsonl").write_text("[1]\n")
+    with pytest.raises(FileError, match="line 1 is no episode"):
+        read_episodes(tmp_path / "episodes.jsonl")
+
+
+def test_a_full_disk_keeps_the_finished_lines_and_says_so(tmp_path):
+    results = ResultsFolder(tmp_path, {})
+    results.append(record(0, spl=1.0))
+    size = os.path.getsize(tmp_path / "episodes.jsonl")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, limits[1]))
+    try:
+        with pytest.raises(FileError, match="1 finished before it are kept"):
+            results.append(record(1, spl=1.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.path.getsize(tmp_path / "episodes.jsonl") == size
+    assert len(read_episodes(tmp_path / "episodes.jsonl")) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="file"):
+        ResultsFolder(tmp_path / "file" / "r", {})
+
+
+def test_values_that_are_not_finite_become_null_and_leave_the_mean_alone(tmp_path):
+    results = ResultsFolder(tmp_path, {})
+    results.append(record(0, distance_to_goal=float("inf")))
+    results.append(record(1, distance_to_goal=2.0))
+    summary = results.finish({})
+    assert summary["measures"]["distance_to_goal"] == {"mean": 2.0, "ci95": [2.0, 2.0], "n": 1}
+    assert "Infinity" not in (tmp_path / "episodes.jsonl").read_text()
+
+
+def test_no_episode_gives_an_empty_summary(tmp_path):
+    assert ResultsFolder(tmp_path, {}).finish({})["measures"] == {}
+
+
+def test_the_interval_is_that_of_the_normal_approximation_and_repeats():
+    values = (np.arange(1000) < 300).astype(float)
+    low, high = bootstrap_interval(values)
+    half = 1.96 * np.sqrt(0.3 * 0.7 / 1000)
+    assert low == pytest.approx(0.3 - half, abs=0.004)
+    assert high == pytest.approx(0.3 + half, abs=0.004)
+    assert bootstrap_interval(values) == (low, high)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    covered = 0
+    for trial in range(200):
+        low, high = bootstrap_interval(rng.normal(2.0, 1.0, 60), seed=trial)
+        covered += low <= 2.0 <= high
+    assert 180 <= covered <= 199
+
+
+def test_canonical_order_counts_digits_as_numbers():
+    ids = ["10", "9", "a2", "a10", "2"]
+    ordered = sorted(ids, key=lambda i: canonical_key({"scene_id": "s", "episode_id": i}))
+    assert ordered == ["2", "9", "10", "a2", "a10"] or ordered == ["a2", "a10", "2", "9", "10"]
+    assert canonical_key({"scene_id": "s2", "episode_id": "9"}) < canonical_key(
+        {"scene_id": "s10", "episode_id": "1"}
+    )
+
+
+def test_the_table_shows_each_policy_with_its_interval():
+    rows = {"oracle": summarize([record(0, spl=1.0), record(1, spl=0.5)]), "random": {}}
+    table = measures_table("t", rows)
+    assert [column.header for column in table.columns] == ["policy", "episodes", "spl"]
+    assert list(table.columns[2].cells)[0].startswith("0.750 [")
+    assert list(table.columns[2].cells)[1] == "-"
