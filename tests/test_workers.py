@@ -160,6 +160,10 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_was_finished(tmp_path):
     assert process.wait(timeout=20) == 130
     assert len(read_episodes(tmp_path / "r" / "episodes.jsonl")) >= 3
     with pytest.raises(ProcessLookupError):  # nobody of the group is left
-        for _ in range(50):
-            os.killpg(process.pid, 0)
-            time.sleep(0.1)
+        _signal_until_gone(process.pid)
+
+
+def _signal_until_gone(group):
+    for _ in range(50):
+        os.killpg(group, 0)
+        time.sleep(0.1)
