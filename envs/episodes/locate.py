@@ -1,0 +1,68 @@
+"""Where the scene of an episode lies: Habitat's ``scene_datasets`` folders, a folder given, or beside the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from poma3d.errors import EpisodeError
+
+PROCEDURAL_PREFIX = "procedural:"
+_DATA_PREFIX = "data/scene_datasets/"
+
+
+def _names(scene_id: str) -> list[str]:
+    """The scene's path as written and, for HM3D's Basis-compressed textures, without that part of the name."""
+    names = [scene_id]
+    if ".basis." in scene_id:
+        names.append(scene_id.replace(".basis.", "."))
+    return names
+
+
+def _folders(scenes_dir: str | os.PathLike[str] | None, episode_file: Path | None) -> Iterator[Path]:
+    if scenes_dir is not None:
+        yield Path(scenes_dir)
+        yield Path(scenes_dir) / "scene_datasets"
+        return
+    yield Path()
+    yield Path("data/scene_datasets")
+    yield Path("scene_datasets")
+    if episode_file is not None:
+        for folder in Path(episode_file).resolve().parents:
+            yield folder
+            yield folder / "scene_datasets"
+            yield folder / "data/scene_datasets"
+
+
+def locate_scene(
+    scene_id: str,
+    *,
+    scenes_dir: str | os.PathLike[str] | None = None,
+    episode_file: Path | None = None,
+) -> str:
+    """The path of a scene that an episode names; procedural ids stay as they are.
+
+    With ``scenes_dir`` the scene is looked for there, as habitat-lab does (``data/scene_datasets/`` at the beginning
+    of the id is cut off). Otherwise in the working folder, in ``data/scene_datasets`` and ``scene_datasets`` below
+    it, and in the same places beside and above the episode file.
+
+    Raises:
+        EpisodeError: it is in none of these places; the message lists them.
+    """
+    if scene_id.startswith(PROCEDURAL_PREFIX):
+        return scene_id
+    short = scene_id.replace("\\", "/")
+    short = short[len(_DATA_PREFIX) :] if short.startswith(_DATA_PREFIX) else short
+    tried: list[str] = []
+    for folder in _folders(scenes_dir, episode_file):
+        for name in _names(short):
+            candidate = folder / name
+            if candidate.is_file():
+                return str(candidate)
+            tried.append(str(candidate))
+    shown = ", ".join(tried[:6]) + (f" and {len(tried) - 6} more places" if len(tried) > 6 else "")
+    raise EpisodeError(
+        f"the scene {scene_id!r} is absent; looked for {shown}."
+        " Give the folder that holds the scenes (scenes_dir, --scenes-dir) or the scene itself (scene, --scene)"
+    )

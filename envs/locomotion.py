@@ -1,0 +1,93 @@
+"""How the agent moves: Habitat's four actions on a walkable surface."""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+import numpy as np
+
+from envs.embodiment import AgentSpec
+from envs.measures import is_collision
+from envs.simulators.protocol import Surface
+from poma3d.errors import EpisodeError
+from poma3d.pointmap import quaternion_to_matrix
+
+
+class Action(IntEnum):
+    """The actions in Habitat's order."""
+
+    STOP = 0
+    MOVE_FORWARD = 1
+    TURN_LEFT = 2
+    TURN_RIGHT = 3
+
+
+_LARGEST_LEAN = math.radians(1.0)
+
+
+def upright_heading(rotation: np.ndarray) -> float:
+    """Heading in radians of an upright body with rotation (4,) in the order (x, y, z, w).
+
+    Raises:
+        EpisodeError: the body leans by more than a degree.
+        SettingError: no quaternion.
+    """
+    matrix = quaternion_to_matrix(np.asarray(rotation, dtype=np.float64))
+    lean = math.acos(min(1.0, max(-1.0, float(matrix[1, 1]))))
+    if lean > _LARGEST_LEAN:
+        raise EpisodeError(
+            f"rotation {[float(value) for value in rotation]} leans by {math.degrees(lean):.1f} degrees;"
+            " agents stand upright: a rotation (x, y, z, w) with x = z = 0 is needed"
+        )
+    return math.atan2(float(matrix[0, 2]), float(matrix[2, 2]))
+
+
+class Walker:
+    """An agent's base on a surface.
+
+    A move goes straight along the heading and is held back by the border of the surface (`Surface.try_step`); a turn
+    adds or takes the turn angle exactly.
+
+    Args:
+        surface: where it walks.
+        agent: step length, turn angle and whether it slides.
+    """
+
+    def __init__(self, surface: Surface, agent: AgentSpec) -> None:
+        self._surface = surface
+        self._step = agent.forward_step
+        self._turn = math.radians(agent.turn_angle)
+        self._sliding = agent.allow_sliding
+        self.position = np.zeros(3)
+        """Base (3,) float64, world frame, metres. Replaced by every move, never changed in place."""
+        self.heading = 0.0
+        """Radians about +y, 0 along -z, positive to the left."""
+        self.collided = False
+        """Whether the last action hit something."""
+        self.moved = 0.0
+        """Straight distance that the last action moved the base, metres."""
+
+    def place(self, position: np.ndarray, heading: float) -> None:
+        """Put the agent's base at ``position`` (3,) with that heading, as Habitat does: not snapped."""
+        self.position = np.array(position, dtype=np.float64)
+        self.heading = float(heading)
+        self.collided = False
+        self.moved = 0.0
+
+    def act(self, action: int) -> None:
+        """Carry out one of `Action`; STOP stays."""
+        self.collided = False
+        self.moved = 0.0
+        if action == Action.MOVE_FORWARD:
+            start = self.position
+            ahead = (-math.sin(self.heading), 0.0, -math.cos(self.heading))
+            asked = start + np.multiply(self._step, ahead)
+            reached = self._surface.try_step(start[None], asked[None], sliding=self._sliding)
+            self.position = np.array(reached[0], dtype=np.float64)
+            self.collided = is_collision(start, asked, self.position)
+            self.moved = math.dist(start, self.position)
+        elif action == Action.TURN_LEFT:
+            self.heading += self._turn
+        elif action == Action.TURN_RIGHT:
+            self.heading -= self._turn
