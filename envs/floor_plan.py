@@ -76,10 +76,11 @@ def scene_topdown_picture(
     seen = np.full((rows, columns), -1, np.int32)
     lid_height = np.full((rows, columns), np.inf, np.float32)
     lid = np.full((rows, columns), -1, np.int32)
-    _draw_down(corners, scene.triangles, floor - 0.5, floor + cut, height, seen, lid_height, lid)
+    winding = np.zeros((rows, columns), np.int16)
+    _draw_down(corners, scene.triangles, floor - 0.5, floor + cut, height, seen, lid_height, lid, winding)
 
     known = seen >= 0
-    solid = lid >= 0  # the nearest surface above the cut faces up: the cut goes through something solid
+    solid = (winding > 0) & (lid >= 0)  # more of what lies above faces up than down: inside something closed
     structural = _structural(scene, window)
     colours = _triangle_colours(scene, structural)
     base = np.full((rows, columns, 3), GROUND, np.float32)
@@ -112,12 +113,12 @@ def lowest_floor(scene: Scene) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _draw_down(corners, triangles, bottom, cut, height, seen, lid_height, lid):
+def _draw_down(corners, triangles, bottom, cut, height, seen, lid_height, lid, winding):
     """Draw triangles straight down, the highest below ``cut`` winning.
 
-    ``height`` and ``seen`` get the y and the triangle of the highest surface in [bottom, cut]. ``lid`` gets
-    the triangle of the lowest surface above the cut where it faces up, and -1 where it faces down (a ceiling)
-    or where there is none.
+    ``height`` and ``seen`` get the y and the triangle of the highest surface in [bottom, cut]; ``winding``
+    how many more surfaces above the cut face up than down; ``lid_height`` and ``lid`` the y and the triangle
+    of the lowest surface above the cut that faces up.
     """
     rows, columns = height.shape
     for t in range(len(triangles)):
@@ -146,11 +147,10 @@ def _draw_down(corners, triangles, bottom, cut, height, seen, lid_height, lid):
                     continue
                 y = w0 * y0 + w1 * y1 + w2 * y2
                 if y > cut:
-                    if y < lid_height[row, column] - 1e-4:
+                    winding[row, column] += 1 if up else -1
+                    if up and y < lid_height[row, column]:
                         lid_height[row, column] = y
-                        lid[row, column] = t if up else -1
-                    elif y < lid_height[row, column] + 1e-4 and not up:
-                        lid[row, column] = -1  # a two-sided sheet bounds nothing solid
+                        lid[row, column] = t
                 elif y >= bottom and y > height[row, column]:
                     height[row, column] = y
                     seen[row, column] = t
