@@ -53,9 +53,7 @@ def test_first_person_colours_follow_xyz() -> None:
     share = picture / picture.sum(axis=2, keepdims=True)
     assert share[40, 75, 0] > share[40, 4, 0] + 0.1, "x is red: the right wall must be redder than the left"
     assert share[30, 40, 1] > share[55, 40, 1] + 0.1, "y is green: the wall must be greener than the floor"
-    assert share[58, 40, 2] > share[47, 40, 2], (
-        "z is blue: the near floor (large z) must be bluer than the far"
-    )
+    assert share[58, 40, 2] > share[47, 40, 2], "z is blue: the near floor must be bluer than the far"
 
 
 def test_first_person_shows_an_edge_that_depth_alone_hides() -> None:
@@ -160,12 +158,12 @@ def test_a_frame_at_224_is_fast() -> None:
     points, valid = room(224, 224)
     bounds = np.array([[0, 0, 0], [4, 3, 6]])
     times = []
-    for _ in range(8):
-        begin = time.perf_counter()
+    for _ in range(20):
+        begin = time.process_time()
         plan = topdown_picture(FREE, BOUNDS, position=np.ones(3), goals=np.ones((1, 3)), path=np.eye(3))
         depth = depth_picture(3 - points[..., 2], valid)
         compose_frame(first_person(points, valid, bounds), depth, plan, ["step 3", "turn_left"])
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     assert min(times) < 0.015
 
 
