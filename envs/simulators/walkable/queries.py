@@ -137,11 +137,16 @@ def snap(corners, counts, triangles, triangle_offsets, rim, rim_offsets, boxes, 
 def _walk(corners, counts, links, first, sx, sy, sz, ex, ey, ez, sliding):
     """Detour's ``moveAlongSurface``: where a straight walk from a point of polygon ``first`` comes to.
 
+    Polygons are searched breadth first around the walk; the walk ends in the one that holds its end, else at the
+    nearest point of the borders seen. Without sliding it ends instead where it crosses a border of the polygons that
+    lead there, at the crossing nearest to its end.
+
     Returns the polygon it ends in (-1 where the walk is not possible at all) and the point.
     """
     polygons = np.empty(_MOST_NODES, np.int32)
+    parents = np.full(_MOST_NODES, -1, np.int32)
     visited = np.zeros(_MOST_NODES, np.bool_)
-    queue = np.empty(_MOST_NODES + 1, np.int32)
+    queue = np.empty(_MOST_NODES, np.int32)
     polygons[0], visited[0], queue[0] = first, True, 0
     known, head, tail = 1, 0, 1
     best = -1
@@ -152,26 +157,22 @@ def _walk(corners, counts, links, first, sx, sy, sz, ex, ey, ez, sliding):
     radius = math.sqrt(dx * dx + dy * dy + dz * dz) / np.float32(2) + _SEARCH_MARGIN
     radius = radius * radius
     while head < tail:
-        p = polygons[queue[head]]
+        current = queue[head]
+        p = polygons[current]
         head += 1
         count = counts[p]
         if contains(corners[p], count, ex, ez):
-            return p, ex, ey, ez
+            best, bx, by, bz = current, ex, ey, ez
+            break
         j = count - 1
         for i in range(count):
             xj, zj = corners[p, j, 0], corners[p, j, 2]
             xi, zi = corners[p, i, 0], corners[p, i, 2]
             neighbour = links[p, j]
             if neighbour < 0:
-                if sliding:
-                    distance, t = closest_on_segment(ex, ez, xj, zj, xi, zi)
-                    hit = True
-                else:
-                    hit, t = crossing(xj, zj, xi, zi, sx, sz, ex, ez)
-                    cx, cz = xj + (xi - xj) * t - ex, zj + (zi - zj) * t - ez
-                    distance = cx * cx + cz * cz
-                if hit and distance < best_distance:
-                    best, best_distance = p, distance
+                distance, t = closest_on_segment(ex, ez, xj, zj, xi, zi)
+                if distance < best_distance:
+                    best, best_distance = current, distance
                     yj = corners[p, j, 1]
                     bx, by, bz = xj + (xi - xj) * t, yj + (corners[p, i, 1] - yj) * t, zj + (zi - zj) * t
             else:
@@ -186,15 +187,34 @@ def _walk(corners, counts, links, first, sx, sy, sz, ex, ey, ez, sliding):
                     known += 1
                 if node >= 0 and not visited[node]:
                     distance, t = closest_on_segment(mx, mz, xj, zj, xi, zi)
-                    through = distance <= radius
-                    if through and not sliding:
-                        through, t = crossing(xj, zj, xi, zi, sx, sz, ex, ez)
-                    if through and tail - head < _MOST_QUEUED:
+                    if distance <= radius and tail - head < _MOST_QUEUED:
                         visited[node] = True
+                        parents[node] = current
                         queue[tail] = node
                         tail += 1
             j = i
-    return best, bx, by, bz
+    if best < 0:
+        return -1, bx, by, bz
+    last = polygons[best]
+    if not sliding:
+        best_distance = np.float32(np.inf)
+        while best >= 0:
+            p = polygons[best]
+            j = counts[p] - 1
+            for i in range(counts[p]):
+                if links[p, j] < 0:
+                    xj, zj = corners[p, j, 0], corners[p, j, 2]
+                    xi, zi = corners[p, i, 0], corners[p, i, 2]
+                    hit, t = crossing(xj, zj, xi, zi, sx, sz, ex, ez)
+                    cx, cz = xj + (xi - xj) * t, zj + (zi - zj) * t
+                    distance = (cx - ex) * (cx - ex) + (cz - ez) * (cz - ez)
+                    if hit and distance < best_distance:
+                        last, best_distance = p, distance
+                        yj = corners[p, j, 1]
+                        bx, by, bz = cx, yj + (corners[p, i, 1] - yj) * t, cz
+                j = i
+            best = parents[best]
+    return last, bx, by, bz
 
 
 @njit(cache=True, nogil=True)
