@@ -17,7 +17,6 @@ from agent.policy import Policy
 from envs.locomotion import Action
 from envs.simulators.protocol import DistanceField, Surface
 from poma3d.errors import SettingError
-from poma3d.pointmap import heading
 
 STOP, FORWARD, LEFT, RIGHT = (int(action) for action in Action)
 
@@ -154,7 +153,7 @@ class OraclePolicy:
         """Begin an episode of ``env``, a navigation environment that was just reset."""
         self._env = env
         self._follower = GreedyFollower(
-            env.simulator.surface,
+            env.surface,
             env.distance_field,
             forward_step=env.agent.forward_step,
             turn_angle=env.agent.turn_angle,
@@ -164,9 +163,7 @@ class OraclePolicy:
 
     def act(self, observation: Mapping[str, np.ndarray]) -> int:
         """The next action along the shortest path from where the agent is."""
-        return self._follower.next_action(
-            np.asarray(self._env.position), float(heading(np.asarray(self._env.rotation)))
-        )
+        return self._follower.next_action(self._env.position, self._env.heading)
 
 
 class RandomPolicy:
