@@ -1,0 +1,278 @@
+"""Intel Embree 4 by its C API: scenes of triangles that hand traced packets of rays to compiled code.
+
+The library comes inside the ``embreex`` wheel. Set-up goes through `ctypes`; tracing is done by
+`trace_packet`, which compiled (numba) code calls with the plain addresses of a `TriangleScene`, without the
+interpreter lock. Layouts and constants are those of Embree 4's public headers (``rtcore_ray.h``,
+``rtcore_scene.h``, ``rtcore_device.h``, ``rtcore_geometry.h``; RenderKit/embree, Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import importlib.util
+import weakref
+from pathlib import Path
+
+import numpy as np
+from llvmlite import ir
+from numba import cfunc, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from poma3d.errors import MissingDependencyError, SceneError
+
+ORIGIN, NEAR, DIRECTION, TIME, FAR, MASK, FLAGS = 0, 3, 4, 7, 8, 9, 11
+NORMAL, PRIMITIVE, GEOMETRY = 12, 17, 18
+ROWS = 24
+"""Rows of a packet ``RTCRayHit{4,8,16}``: one field of all its rays in each, then a little spare room."""
+NOTHING = 0xFFFFFFFF
+"""Geometry id of a ray that hit nothing."""
+
+_FORMAT_FLOAT3, _FORMAT_UINT3 = 0x9003, 0x5003
+_BUFFER_INDEX, _BUFFER_VERTEX = 0, 1
+_GEOMETRY_TRIANGLE = 0
+_QUERY_COHERENT = 1 << 16
+_FEATURES_ALL = 0xFFFFFFFF
+_NATIVE_PACKETS = ((16, 34), (8, 33), (4, 32))  # packet size, device property that says it is native
+_INSTALL = "pip install --force-reinstall 'embreex>=4.4,<5'"
+
+_pointer, _size = ctypes.c_void_p, ctypes.c_size_t
+_SIGNATURES = {
+    "rtcNewDevice": (_pointer, [ctypes.c_char_p]),
+    "rtcReleaseDevice": (None, [_pointer]),
+    "rtcGetDeviceProperty": (ctypes.c_ssize_t, [_pointer, ctypes.c_int]),
+    "rtcGetDeviceError": (ctypes.c_int, [_pointer]),
+    "rtcSetDeviceMemoryMonitorFunction": (None, [_pointer, _pointer, _pointer]),
+    "rtcNewGeometry": (_pointer, [_pointer, ctypes.c_int]),
+    "rtcSetSharedGeometryBuffer": (
+        None,
+        [_pointer, ctypes.c_int, ctypes.c_uint, ctypes.c_int, _pointer, _size, _size, _size],
+    ),
+    "rtcSetGeometryIntersectFilterFunction": (None, [_pointer, _pointer]),
+    "rtcCommitGeometry": (None, [_pointer]),
+    "rtcReleaseGeometry": (None, [_pointer]),
+    "rtcNewScene": (_pointer, [_pointer]),
+    "rtcAttachGeometry": (ctypes.c_uint, [_pointer, _pointer]),
+    "rtcCommitScene": (None, [_pointer]),
+    "rtcReleaseScene": (None, [_pointer]),
+    "rtcIntersect4": (None, None),
+    "rtcIntersect8": (None, None),
+    "rtcIntersect16": (None, None),
+}
+
+
+class _IntersectArguments(ctypes.Structure):
+    """``RTCIntersectArguments``, with room for the fields that some builds append."""
+
+    _fields_ = (
+        ("flags", ctypes.c_uint),
+        ("feature_mask", ctypes.c_uint),
+        ("context", ctypes.c_void_p),
+        ("filter", ctypes.c_void_p),
+        ("spare", ctypes.c_void_p * 4),
+    )
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Embree's shared library, out of the ``embreex`` wheel, with the signatures of the functions used here.
+
+    Raises:
+        MissingDependencyError: the wheel is not installed, or it holds no Embree 4 for this platform.
+    """
+    spec = importlib.util.find_spec("embreex")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError(f"the ray caster needs Intel Embree; install it with: {_INSTALL}")
+    package = Path(next(iter(spec.submodule_search_locations)))
+    # auditwheel puts it beside the package, delocate into .dylibs, delvewheel beside it again (Windows)
+    places = (package.parent / "embreex.libs", package / ".dylibs", package)
+    found = sorted(path for place in places if place.is_dir() for path in place.glob("*embree4*"))
+    if not found:
+        searched = ", ".join(str(place) for place in places)
+        raise MissingDependencyError(
+            f"the installed embreex holds no Embree 4 library (looked in {searched});"
+            f" install it again with: {_INSTALL}"
+        )
+    importlib.import_module("embreex.rtcore")  # loads the TBB library that Embree itself is linked to
+    try:
+        embree = ctypes.CDLL(str(found[0]))
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(embree, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        raise MissingDependencyError(
+            f"{found[0]} cannot be used as Embree 4 ({error}); install it again with: {_INSTALL}"
+        ) from error
+    return embree
+
+
+@intrinsic
+def _as_int32_pointer(typingctx, address):
+    """View an address as int32 values that compiled code can index."""
+
+    def build(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], cgutils.int32_t.as_pointer())
+
+    return types.CPointer(types.int32)(types.intp), build
+
+
+@intrinsic
+def _as_float32_pointer(typingctx, address):
+    """View an address as float32 values that compiled code can index."""
+
+    def build(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], ir.FloatType().as_pointer())
+
+    return types.CPointer(types.float32)(types.intp), build
+
+
+@intrinsic
+def atomic_add(typingctx, address, amount):
+    """Add ``amount`` to the int64 at ``address``, indivisibly between threads; answers what it was before."""
+
+    def build(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", pointer, arguments[1], "monotonic")
+
+    return types.int64(types.intp, types.int64), build
+
+
+@intrinsic
+def trace_packet(typingctx, function, active, scene, packet, arguments):
+    """Call ``rtcIntersectN(active, scene, packet, arguments)``; everything is an address (intp)."""
+
+    def build(context, builder, signature, values):
+        address = ir.IntType(8).as_pointer()
+        callee = ir.FunctionType(ir.VoidType(), [address] * 4)
+        pointer = builder.inttoptr(values[0], callee.as_pointer())
+        builder.call(pointer, [builder.inttoptr(value, address) for value in values[1:]])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp, types.intp, types.intp), build
+
+
+@functools.cache
+def _callbacks():
+    """The two functions that Embree calls back, compiled: the back-face filter and the memory monitor."""
+
+    @cfunc(types.void(types.CPointer(types.intp)), cache=True, error_model="numpy", fastmath={"contract"})
+    def reject_back_faces(arguments):  # RTCFilterFunctionNArguments: valid, user, context, ray, hit, N
+        active = _as_int32_pointer(arguments[0])
+        ray = _as_float32_pointer(arguments[3])
+        hit = _as_float32_pointer(arguments[4])
+        n = arguments[5] & 0xFFFFFFFF
+        for i in range(n):
+            facing = hit[i] * ray[4 * n + i] + hit[n + i] * ray[5 * n + i] + hit[2 * n + i] * ray[6 * n + i]
+            if (
+                facing >= 0
+            ):  # Embree's normal points to the side from which the corners wind counter-clockwise
+                active[i] = 0
+
+    @cfunc(types.boolean(types.intp, types.intp, types.boolean), cache=True)
+    def count_memory(counter, amount, after):
+        atomic_add(counter, amount)
+        return True
+
+    return reject_back_faces, count_memory
+
+
+class TriangleScene:
+    """Triangles with a ray-tracing structure, in an Embree device of their own (so that memory can be told
+    apart).
+
+    Args:
+        vertices: (N, 3) metres.
+        triangles: (M, 3) indices of vertices.
+        cull_back_faces: rays pass through triangles whose corners wind clockwise as the ray sees them.
+        device_config: Embree's device configuration, such as ``isa=avx2`` (see ``rtcNewDevice``).
+
+    Raises:
+        MissingDependencyError: no usable Embree on this machine.
+        SceneError: Embree refused the triangles (out of memory).
+    """
+
+    packet_size: int
+    """Rays a packet: 16, 8 or 4, the largest that the machine traces natively."""
+    trace_address: int
+    """Address of the ``rtcIntersectN`` for packets of that size."""
+    scene_address: int
+    """The scene, for `trace_packet`; 0 once closed."""
+    arguments_address: int
+    """The intersection arguments, for `trace_packet`."""
+
+    def __init__(
+        self,
+        vertices: np.ndarray,
+        triangles: np.ndarray,
+        *,
+        cull_back_faces: bool = True,
+        device_config: str = "",
+    ) -> None:
+        embree = library()
+        # Embree loads vertices 16 bytes at a time: a spare vertex keeps the last load inside the buffer.
+        self._vertices = np.zeros((len(vertices) + 1, 3), np.float32)
+        self._vertices[: len(vertices)] = vertices
+        self._triangles = np.ascontiguousarray(triangles, np.int32)
+        self._structure_bytes = np.zeros(1, np.int64)
+        device = embree.rtcNewDevice(device_config.encode())
+        if not device:
+            raise MissingDependencyError(
+                f"Embree cannot start on this machine (its error {embree.rtcGetDeviceError(None)},"
+                f" configuration {device_config!r}); it needs a processor with SSE2 or NEON"
+            )
+        self.packet_size = next(
+            (size for size, native in _NATIVE_PACKETS if embree.rtcGetDeviceProperty(device, native)), 4
+        )
+        function = getattr(embree, f"rtcIntersect{self.packet_size}")
+        self.trace_address = ctypes.cast(function, ctypes.c_void_p).value or 0
+        self._arguments = _IntersectArguments(flags=_QUERY_COHERENT, feature_mask=_FEATURES_ALL)
+        self.arguments_address = ctypes.addressof(self._arguments)
+        reject_back_faces, count_memory = _callbacks()
+        embree.rtcSetDeviceMemoryMonitorFunction(
+            device, count_memory.address, self._structure_bytes.ctypes.data
+        )
+        geometry = embree.rtcNewGeometry(device, _GEOMETRY_TRIANGLE)
+        for kind, layout, data, count in (
+            (_BUFFER_VERTEX, _FORMAT_FLOAT3, self._vertices, len(vertices)),
+            (_BUFFER_INDEX, _FORMAT_UINT3, self._triangles, len(triangles)),
+        ):
+            embree.rtcSetSharedGeometryBuffer(geometry, kind, 0, layout, data.ctypes.data, 0, 12, count)
+        if cull_back_faces:
+            embree.rtcSetGeometryIntersectFilterFunction(geometry, reject_back_faces.address)
+        embree.rtcCommitGeometry(geometry)
+        self.scene_address = embree.rtcNewScene(device)
+        embree.rtcAttachGeometry(self.scene_address, geometry)
+        embree.rtcReleaseGeometry(geometry)  # the scene keeps its own reference
+        embree.rtcCommitScene(self.scene_address)
+        error = embree.rtcGetDeviceError(device)
+        # The arrays ride along: Embree reads (and counts) in them until it is released.
+        buffers = (self._vertices, self._triangles, self._structure_bytes)
+        self._release = weakref.finalize(self, _release, embree, self.scene_address, device, buffers)
+        self._release.atexit = False
+        if error:
+            self.close()
+            raise SceneError(
+                f"Embree could not take {len(triangles)} triangles (its error {error});"
+                " is there enough memory?"
+            )
+
+    def memory_bytes(self) -> int:
+        """Bytes of geometry and ray-tracing structure now held; 0 once closed."""
+        return int(self._structure_bytes[0]) + self._vertices.nbytes + self._triangles.nbytes
+
+    def close(self) -> None:
+        """Give everything back. No trace may be running. May be called twice."""
+        self._release()
+        self.scene_address = 0
+        self._structure_bytes = np.zeros(1, np.int64)
+        self._vertices = np.zeros((0, 3), np.float32)
+        self._triangles = np.zeros((0, 3), np.int32)
+
+
+def _release(embree: ctypes.CDLL, scene: int, device: int, buffers: tuple[np.ndarray, ...]) -> None:
+    """Give a scene and its device back, then let go of the arrays they read."""
+    embree.rtcReleaseScene(scene)
+    embree.rtcReleaseDevice(device)
+    del buffers
