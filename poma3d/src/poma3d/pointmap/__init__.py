@@ -1,8 +1,8 @@
 """Point-map geometry, once for the whole project: camera, poses, frames, validity, resizing.
 
-A point map is a grid (..., H, W, 3) of metric XYZ, float32, with a mask ``valid`` (..., H, W) that is False where
-no surface was hit; there the XYZ are 0. Every function takes NumPy arrays or torch tensors, with any leading
-batch shape, and answers in kind.
+A point map is a grid (..., H, W, 3) of metric XYZ, float32, with a mask ``valid`` (..., H, W) that is False
+where no surface was hit; there the XYZ are 0. Every function takes NumPy arrays or torch tensors, with any
+leading batch shape, and answers in kind.
 """
 
 from poma3d.pointmap.camera import Camera, depth_to_points, project

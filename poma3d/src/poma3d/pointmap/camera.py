@@ -1,7 +1,7 @@
 """The pinhole camera: field of view to rays, depth to points, points to pixels.
 
-Habitat's convention: ``hfov`` is horizontal, pixels are square (one focal length for both axes), pixel centres lie
-at +0.5, and depth is the distance along the optical axis (z-depth), not along the ray.
+Habitat's convention: ``hfov`` is horizontal, pixels are square (one focal length for both axes), pixel
+centres lie at +0.5, and depth is the distance along the optical axis (z-depth), not along the ray.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Camera:
         return np.array([[f, 0.0, self.width / 2], [0.0, f, self.height / 2], [0.0, 0.0, 1.0]])
 
     def rays(self) -> np.ndarray:
-        """Camera-frame ray of every pixel centre, (H, W, 3) float64, scaled to z = 1 so that point = depth * ray."""
+        """Camera-frame ray of every pixel centre, (H, W, 3) float64, at z = 1: point = depth * ray."""
         x = (np.arange(self.width) + 0.5 - self.width / 2) / self.focal
         y = (np.arange(self.height) + 0.5 - self.height / 2) / self.focal
         rays = np.ones((self.height, self.width, 3))
@@ -73,11 +73,12 @@ def depth_to_points(depth: Array, camera: Camera) -> tuple[Array, Array]:
     """Turn z-depth into camera-frame points.
 
     Args:
-        depth: (..., H, W) metres along the optical axis; 0, negative, NaN or infinite means that nothing was hit.
+        depth: (..., H, W) metres along the optical axis; 0, negative, NaN or infinite: nothing was hit.
         camera: the camera that took it.
 
     Returns:
-        ``points`` (..., H, W, 3) in `Frame.CAMERA`, of the depth's dtype, 0 where invalid; ``valid`` (..., H, W).
+        ``points`` (..., H, W, 3) in `Frame.CAMERA`, of the depth's dtype, 0 where invalid; ``valid``
+        (..., H, W).
 
     Raises:
         SettingError: the depth's last two sizes are not the camera's.
@@ -85,8 +86,8 @@ def depth_to_points(depth: Array, camera: Camera) -> tuple[Array, Array]:
     depth = floating(depth)
     if tuple(depth.shape[-2:]) != (camera.height, camera.width):
         raise SettingError(
-            f"depth of shape {tuple(depth.shape)} does not fit a camera of {camera.height} x {camera.width} pixels"
-            " (rows x columns)"
+            f"depth of shape {tuple(depth.shape)} does not fit a camera of {camera.height} x {camera.width}"
+            " pixels (rows x columns)"
         )
     xp = namespace(depth)
     valid = xp.isfinite(depth) & (depth > 0)
@@ -102,9 +103,9 @@ def project(points: Array, camera: Camera) -> tuple[Array, Array, Array]:
         camera: the camera that looks.
 
     Returns:
-        ``pixels`` (..., 2) as (u to the right, v down), centres at +0.5; ``depth`` (...,) the z-depth in metres;
-        ``visible`` (...,) True where the point lies in front of the camera and inside the image. Points that are
-        not in front get pixel (-1, -1).
+        ``pixels`` (..., 2) as (u to the right, v down), centres at +0.5; ``depth`` (...,) the z-depth in
+        metres; ``visible`` (...,) True where the point lies in front of the camera and inside the image.
+        Points that are not in front get pixel (-1, -1).
     """
     points = floating(points)
     xp = namespace(points)

@@ -7,7 +7,7 @@ from enum import Enum
 import numpy as np
 
 from poma3d.errors import SettingError
-from poma3d.pointmap.arrays import Array, floating, like
+from poma3d.pointmap.arrays import Array, is_torch, like
 from poma3d.pointmap.pose import invert
 
 
@@ -16,9 +16,9 @@ class Frame(str, Enum):
 
     | frame | origin | axes | use |
     |---|---|---|---|
-    | `WORLD` | the scene file's | Habitat's: y up, an agent at rest looks along -z | poses and episode files |
+    | `WORLD` | the scene file's | Habitat's: y up, an agent at rest looks along -z | poses, episode files |
     | `SCENE` | the same | z up: (x, -z, y) of `WORLD` | ScenePoint, POMA-3D's canonical space |
-    | `EPISODE` | the episode's start position | z up, x along the start heading | navigation without absolute position |
+    | `EPISODE` | the episode's start position | z up, x along the start heading | no absolute position |
     | `AGENT` | the agent's base now | x forward, y left, z up | egocentric policies, MSNN |
     | `CAMERA` | the camera's centre | OpenCV's: x right, y down, z forward | geometry |
     """
@@ -91,5 +91,5 @@ def frame_from_world(
     name, pose, axes = needs[frame]
     if pose is None:
         raise SettingError(f"frame {frame.value!r} needs {name}")
-    pose = floating(pose)
+    pose = pose if is_torch(pose) else np.asarray(pose, dtype=np.float64)
     return like(axes, pose) @ invert(pose)

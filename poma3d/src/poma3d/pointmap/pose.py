@@ -1,10 +1,12 @@
 """Rigid poses: quaternions (x, y, z, w), 4 x 4 matrices, headings.
 
-Habitat's body axes: +x to the right, +y up, the body looks along -z. A heading is the angle of the look direction
-about +y, radians, 0 along -z, positive to the left (counter-clockwise seen from above).
+Habitat's body axes: +x to the right, +y up, the body looks along -z. A heading is the angle of the look
+direction about +y, radians, 0 along -z, positive to the left (counter-clockwise seen from above).
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -16,10 +18,14 @@ def quaternion_to_matrix(rotation: Array) -> Array:
     """Rotation matrices (..., 3, 3) of quaternions (..., 4) in the order (x, y, z, w), normalised first.
 
     Raises:
-        SettingError: a quaternion of length 0 or with a value that is not a finite number.
+        SettingError: a quaternion of length 0 or with a value that is not a finite number, or another shape.
     """
     rotation = floating(rotation)
     xp = namespace(rotation)
+    if rotation.ndim < 1 or rotation.shape[-1] != 4:
+        raise SettingError(
+            f"rotation must be quaternions (..., 4) in the order x, y, z, w; found {tuple(rotation.shape)}"
+        )
     length = (rotation * rotation).sum(-1)
     if not bool((xp.isfinite(length) & (length > 1e-12)).all()):
         raise SettingError("rotation must be a quaternion (x, y, z, w) of finite numbers, not all zero")
@@ -34,10 +40,21 @@ def quaternion_to_matrix(rotation: Array) -> Array:
 
 
 def world_from_pose(position: Array, rotation: Array) -> Array:
-    """Matrices (..., 4, 4) that take body coordinates to the world: position (..., 3), rotation (..., 4)."""
+    """Matrices (..., 4, 4) that take body coordinates to the world: position (..., 3), rotation (..., 4).
+
+    Raises:
+        SettingError: a position that is not finite, shapes that do not fit, or a rotation that is none.
+    """
     position, matrix = floating(position), quaternion_to_matrix(rotation)
     xp = namespace(matrix)
     position = like(position, matrix)
+    if tuple(position.shape) != tuple(matrix.shape[:-1]):
+        raise SettingError(
+            f"position must have the shape {tuple(matrix.shape[:-1])} to go with its rotation,"
+            f" found {tuple(position.shape)}"
+        )
+    if not bool(xp.isfinite(position).all()):
+        raise SettingError("position holds values that are not finite numbers")
     top = xp.concatenate([matrix, position[..., None]], -1)  # (..., 3, 3) | (..., 3, 1) -> (..., 3, 4)
     bottom = xp.zeros_like(top[..., :1, :]) + like(np.array([0.0, 0.0, 0.0, 1.0]), top)  # (..., 1, 4)
     return xp.concatenate([top, bottom], -2)
@@ -58,8 +75,8 @@ def transform_points(transform: Array, points: Array, valid: Array | None = None
 
     Args:
         transform: (..., 4, 4).
-        points: (..., 3), or (..., H, W, 3) for point maps: axes of the points beyond the transform's batch shape
-            are moved by the same transform.
+        points: (..., 3), or (..., H, W, 3) for point maps: axes of the points beyond the transform's batch
+            shape are moved by the same transform.
         valid: mask of the points' shape without the last axis; where False the answer is 0.
 
     Returns:
@@ -69,27 +86,28 @@ def transform_points(transform: Array, points: Array, valid: Array | None = None
     xp = namespace(points)
     transform = like(transform, points)
     extra = points.ndim - 1 - (transform.ndim - 2)
-    if extra < 0:
+    if extra < 0 or points.shape[-1] != 3 or tuple(transform.shape[-2:]) != (4, 4):
         raise SettingError(
             f"transforms of shape {tuple(transform.shape)} do not fit points of shape {tuple(points.shape)}"
         )
-    batch = tuple(transform.shape[:-2])
-    rotation = transform[..., :3, :3].reshape(*batch, *([1] * extra), 3, 3)  # (..., 1, 1, 3, 3)
-    translation = transform[..., :3, 3].reshape(*batch, *([1] * extra), 3)  # (..., 1, 1, 3)
-    moved = (rotation @ points[..., None])[..., 0] + translation
+    *shape, _ = points.shape
+    batch, rest = shape[: len(shape) - extra], shape[len(shape) - extra :]
+    rows = points.reshape(*batch, math.prod(rest), 3)  # (..., H, W, 3) -> (..., H * W, 3)
+    moved = rows @ xp.swapaxes(transform[..., :3, :3], -1, -2) + transform[..., None, :3, 3]
+    moved = moved.reshape(*moved.shape[:-2], *rest, 3)  # (..., H * W, 3) -> (..., H, W, 3)
     if valid is None:
         return moved
     return xp.where(valid[..., None], moved, xp.zeros_like(moved))
 
 
 def heading(rotation: Array) -> Array:
-    """Headings (...,) in radians, in [-pi, pi], of body rotations (..., 4): 0 along -z, positive to the left."""
+    """Headings (...,), radians in [-pi, pi], of body rotations (..., 4): 0 along -z, positive to the left."""
     forward = -quaternion_to_matrix(rotation)[..., :, 2]
     return namespace(forward).arctan2(-forward[..., 0], -forward[..., 2])
 
 
 def rotation_from_heading(angle: Array) -> Array:
-    """Quaternions (..., 4) in the order (x, y, z, w) of an upright body with heading ``angle`` (...,), radians."""
+    """Quaternions (..., 4), order (x, y, z, w), of an upright body with heading ``angle`` (...,), radians."""
     angle = floating(angle)
     xp = namespace(angle)
     zero = xp.zeros_like(angle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from poma3d.errors import SettingError
-from poma3d.pointmap.arrays import Array, floating, like, namespace
+from poma3d.pointmap.arrays import Array, floating, is_torch, like, namespace
 
 
 def resize(
@@ -13,9 +13,9 @@ def resize(
 ) -> tuple[Array, Array]:
     """Bring a point map to ``height`` x ``width`` pixels.
 
-    By default each new pixel takes the old pixel under its centre, so every point still lies on a surface. With
-    ``average`` (only for shrinking by whole factors) it takes the mean of the *valid* old pixels it covers: smoother,
-    but across an edge the mean floats between the two surfaces.
+    By default each new pixel takes the old pixel under its centre, so every point still lies on a surface.
+    With ``average`` (only for shrinking by whole factors) it takes the mean of the *valid* old pixels it
+    covers: smoother, but across an edge the mean floats between the two surfaces.
 
     Args:
         point_map: (..., H, W, 3) metres.
@@ -32,12 +32,13 @@ def resize(
     """
     point_map = floating(point_map)
     xp = namespace(point_map)
+    valid = valid if is_torch(valid) else np.asarray(valid)
     if point_map.ndim < 3 or point_map.shape[-1] != 3 or tuple(valid.shape) != tuple(point_map.shape[:-1]):
         raise SettingError(
             f"a point map (..., H, W, 3) and its validity (..., H, W) are needed,"
             f" found {tuple(point_map.shape)} and {tuple(valid.shape)}"
         )
-    if height < 1 or width < 1:
+    if not all(isinstance(size, int | np.integer) and size >= 1 for size in (height, width)):
         raise SettingError(f"cannot resize a point map to {height} x {width} pixels")
     old_height, old_width = point_map.shape[-3:-1]
     if not average:
@@ -48,12 +49,14 @@ def resize(
         return xp.where(kept[..., None], points, xp.zeros_like(points)), kept
     if old_height % height or old_width % width:
         raise SettingError(
-            f"averaging needs sizes that divide: {old_height} x {old_width} does not shrink to {height} x {width}"
+            f"averaging needs sizes that divide: {old_height} x {old_width} does not shrink to"
+            f" {height} x {width}"
         )
     batch = tuple(point_map.shape[:-3])
     blocks = (*batch, height, old_height // height, width, old_width // width)
     weight = like(valid, point_map).reshape(*blocks)  # (..., H, W) -> (..., h, H/h, w, W/w)
-    total = (point_map.reshape(*blocks, 3) * weight[..., None]).sum(-2).sum(-3)  # -> (..., h, w, 3)
+    known = xp.where(valid[..., None], point_map, xp.zeros_like(point_map))  # not weighted: NaN * 0 is NaN
+    total = known.reshape(*blocks, 3).sum(-2).sum(-3)  # (..., H, W, 3) -> (..., h, w, 3)
     count = weight.sum(-1).sum(-2)  # (..., h, w)
     kept = count > 0
     mean = total / xp.where(kept, count, xp.ones_like(count))[..., None]
