@@ -46,8 +46,8 @@ def upright_heading(rotation: np.ndarray) -> float:
 class Walker:
     """An agent's base on a surface.
 
-    A move goes straight along the heading and is held back by the border of the surface (`Surface.try_step`); a turn
-    adds or takes the turn angle exactly.
+    A move goes straight along the heading and is held back by the border of the surface (`Surface.try_step`);
+    a turn adds or takes the turn angle exactly.
 
     Args:
         surface: where it walks.

@@ -1,13 +1,13 @@
 """Habitat's navigation measures by Habitat's names, with its unguarded cases guarded.
 
-Definitions follow habitat-lab's ``habitat/tasks/nav/nav.py`` (``DistanceToGoal``, ``Success``, ``SPL``, ``SoftSPL``,
-``Collisions``, ``DistanceToGoalReward``) and the reward of its ``RLTaskEnv`` with the defaults of ``TaskConfig``:
-slack -0.01 a step and 2.5 on success. SPL is that of Anderson et al., "On Evaluation of Embodied Navigation Agents",
-arXiv 1807.06757.
+Definitions follow habitat-lab's ``habitat/tasks/nav/nav.py`` (``DistanceToGoal``, ``Success``, ``SPL``,
+``SoftSPL``, ``Collisions``, ``DistanceToGoalReward``) and the reward of its ``RLTaskEnv`` with the defaults
+of ``TaskConfig``: slack -0.01 a step and 2.5 on success. SPL is that of Anderson et al., "On Evaluation of
+Embodied Navigation Agents", arXiv 1807.06757.
 
 Habitat divides without looking: an episode that starts on its goal (d0 = 0) or whose goal cannot be reached
-(d0 infinite) gives NaN there. Here an agent that is on its goal and has not walked has taken the shortest path, and
-an unreachable goal scores 0 and changes no reward.
+(d0 infinite) gives NaN there. Here an agent that is on its goal and has not walked has taken the shortest
+path, and an unreachable goal scores 0 and changes no reward.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _COLLISION_MARGIN = 1e-5
 def is_collision(start: np.ndarray, asked: np.ndarray, reached: np.ndarray) -> bool:
     """Whether a step from ``start`` (3,) towards ``asked`` (3,) that came to ``reached`` (3,) hit something.
 
-    Habitat's rule (habitat-sim ``object_controls.py``): the squared way gone is shorter than the squared way asked
-    by more than 1e-5 square metres. Climbing a stair therefore is no collision.
+    Habitat's rule (habitat-sim ``object_controls.py``): the squared way gone is shorter than the squared way
+    asked by more than 1e-5 square metres. Climbing a stair therefore is no collision.
     """
     wanted, moved = asked - start, reached - start
     return float(moved @ moved) + _COLLISION_MARGIN < float(wanted @ wanted)

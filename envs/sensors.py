@@ -1,7 +1,7 @@
 """Habitat's position sensors by Habitat's names, for an upright agent.
 
-Conventions of habitat-lab's ``habitat/tasks/nav/nav.py``: headings are radians about +y, 0 along -z, positive to the
-left. Positions are (3,) in the world frame, metres.
+Conventions of habitat-lab's ``habitat/tasks/nav/nav.py``: headings are radians about +y, 0 along -z, positive
+to the left. Positions are (3,) in the world frame, metres.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def forward_and_right(offset: np.ndarray, heading: float) -> tuple[float, float]:
-    """The horizontal parts of a world offset (3,) ahead of and to the right of a body with that heading, metres."""
+    """How far a world offset (3,) leads forward and to the right of a body with that heading, metres."""
     sine, cosine = math.sin(heading), math.cos(heading)
     x, z = float(offset[0]), float(offset[2])
     return -x * sine - z * cosine, x * cosine - z * sine

@@ -1,10 +1,10 @@
 """Gymnasium spaces for what an agent sees: a point map and its validity.
 
-Gymnasium's own array space, ``Box``, is taken for an 8-bit picture by Stable-Baselines3 as soon as it has three
-axes, and its checker then warns about dtype, bounds and size; a 2-D ``Box`` it calls unconventional. Metric XYZ are
-no picture. ``MultiBinary`` is the array space of any shape that Stable-Baselines3 hands on as it is (no one-hot, no
-division by 255), so both spaces derive from it and state their own dtype and bounds; batches of them are plain
-``Box`` spaces of the right bounds.
+Gymnasium's own array space, ``Box``, is taken for an 8-bit picture by Stable-Baselines3 as soon as it has
+three axes, and its checker then warns about dtype, bounds and size; a 2-D ``Box`` it calls unconventional.
+Metric XYZ are no picture. ``MultiBinary`` is the array space of any shape that Stable-Baselines3 hands on as
+it is (no one-hot, no division by 255), so both spaces derive from it and state their own dtype and bounds;
+batches of them are plain ``Box`` spaces of the right bounds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PointMapSpace(spaces.MultiBinary):
         self, height: int, width: int, reach: float, seed: int | np.random.Generator | None = None
     ) -> None:
         super().__init__((height, width, 3), seed)
-        self.dtype = np.dtype(np.float32)
+        self.dtype = np.dtype(np.float32)  # type: ignore[assignment]
         self.reach = float(np.float32(reach))
 
     @property
@@ -76,7 +76,7 @@ class ValiditySpace(spaces.MultiBinary):
 
     def __init__(self, height: int, width: int, seed: int | np.random.Generator | None = None) -> None:
         super().__init__((height, width), seed)
-        self.dtype = np.dtype(np.bool_)
+        self.dtype = np.dtype(np.bool_)  # type: ignore[assignment]
 
     def sample(self, mask: Any = None, probability: Any = None) -> np.ndarray:
         """Toss a coin for every pixel; masks do not apply."""

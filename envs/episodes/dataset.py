@@ -1,11 +1,12 @@
 """Reading and writing episode files exactly in the layouts of habitat-lab's PointNav-v1 and ObjectNav-v1.
 
-A data set is gzip JSON. Either ``{split}/{split}.json.gz`` holds all ``episodes``, or a folder ``content/`` beside it
-holds one file a scene (``content/{scene}.json.gz``; the main file may name another pattern in
+A data set is gzip JSON. Either ``{split}/{split}.json.gz`` holds all ``episodes``, or a folder ``content/``
+beside it holds one file a scene (``content/{scene}.json.gz``; the main file may name another pattern in
 ``content_scenes_path``). ObjectNav files also hold ``category_to_task_category_id``,
-``category_to_scene_annotation_category_id`` (older: ``category_to_mp3d_category_id``) and ``goals_by_category``, the
-goals of all episodes of a scene and category once; without it the goals stand in the episodes. Layouts follow
-``habitat/datasets/pointnav/pointnav_dataset.py`` and ``object_nav/object_nav_dataset.py``.
+``category_to_scene_annotation_category_id`` (older: ``category_to_mp3d_category_id``) and
+``goals_by_category``, the goals of all episodes of a scene and category once; without it the goals stand in
+the episodes. Layouts follow ``habitat/datasets/pointnav/pointnav_dataset.py`` and
+``object_nav/object_nav_dataset.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,12 @@ from envs.episodes.episode import (
     goal_from_json,
     goal_to_json,
 )
+from envs.episodes.locate import scene_name
 from poma3d.errors import EpisodeError, FileError, SettingError
 from poma3d.files import write_bytes
+
+EpisodeKey = tuple[str, str]
+"""Scene id and episode id."""
 
 CONTENT_PATTERN = "{data_path}/content/{scene}.json.gz"
 _MAPPING_NAMES = ("category_to_scene_annotation_category_id", "category_to_mp3d_category_id")
@@ -76,7 +81,8 @@ def decode(data: bytes, path: str | os.PathLike[str] = "episodes") -> EpisodeFil
     """Read the bytes of an episode file; ``path`` names it in error messages.
 
     Raises:
-        FileError: no gzip, no JSON, a missing field or one of the wrong shape; the message says in which episode.
+        FileError: no gzip, no JSON, a missing field or one of the wrong shape; the message says in which
+            episode.
     """
     try:
         text = gzip.decompress(data)
@@ -211,8 +217,8 @@ def read_file(path: str | os.PathLike[str]) -> EpisodeFile:
 class EpisodeDataset:
     """The episodes of a data set, in one or more parts; parts on disk are only read when they are needed.
 
-    Iterating gives every episode in order. Big data sets have a part for each scene; of those a few are kept in
-    memory.
+    Iterating gives every episode in order. Big data sets have a part for each scene; of those a few are kept
+    in memory.
 
     Args:
         parts: episode files on disk, or tuples of episodes.
@@ -276,6 +282,11 @@ class EpisodeDataset:
         """How many episodes there are; reads every part."""
         return sum(len(self.part(index)) for index in range(self.part_count))
 
+    def keys(self) -> Iterator[EpisodeKey]:
+        """The key of every episode, part by part, without generating any."""
+        for index in range(self.part_count):
+            yield from episode_keys(self.part(index))
+
     def find(self, episode_id: str, scene_id: str | None = None) -> tuple[int, int]:
         """Where an episode is, as (part, index in the part).
 
@@ -286,14 +297,51 @@ class EpisodeDataset:
         Raises:
             EpisodeError: there is none of that id.
         """
-        for part in range(self.part_count):
-            for index, episode in enumerate(self.part(part)):
-                if episode.episode_id == episode_id and scene_id in (None, episode.scene_id):
+        for part in self._likely_parts(scene_id):
+            for index, (scene, episode) in enumerate(episode_keys(self.part(part))):
+                if episode == episode_id and scene_id in (None, scene):
                     return part, index
         where = f" in scene {scene_id!r}" if scene_id is not None else ""
-        raise EpisodeError(
-            f"there is no episode with id {episode_id!r}{where} in {self.path or 'the data set'}"
-        )
+        source = self.path or "the data set"
+        raise EpisodeError(f"there is no episode with id {episode_id!r}{where} in {source}")
+
+    def of_scenes(self, names: Collection[str]) -> EpisodeDataset:
+        """The episodes whose scenes have one of these file names (without folders and suffixes).
+
+        Raises:
+            EpisodeError: there is none.
+        """
+        named = [part for part in self._parts if isinstance(part, Path) and part.name.split(".")[0] in names]
+        parts = named or [
+            [episode for episode in self.part(index) if scene_name(episode.scene_id) in names]
+            for index in range(self.part_count)
+        ]
+        parts = [part for part in parts if isinstance(part, Path) or len(part)]
+        if not parts:
+            scenes = sorted({scene_name(scene_id) for scene_id, _ in self.keys()})
+            raise EpisodeError(
+                f"no episode of {self.path or 'the data set'} is in the scene {', '.join(sorted(names))};"
+                f" its scenes are {', '.join(scenes[:8])}{', ...' if len(scenes) > 8 else ''}"
+            )
+        return EpisodeDataset(parts, path=self.path, categories=self._categories)
+
+    def _likely_parts(self, scene_id: str | None) -> list[int]:
+        """All parts, those first that are loaded or named like the scene."""
+        name = None if scene_id is None else scene_name(scene_id)
+
+        def unlikely(index: int) -> bool:
+            part = self._parts[index]
+            return isinstance(part, Path) and part.name.split(".")[0] != name
+
+        return sorted(range(self.part_count), key=unlikely)
+
+
+def episode_keys(episodes: Sequence[Episode]) -> Iterator[EpisodeKey]:
+    """The (scene id, episode id) of every episode; episodes to be generated tell it without being made."""
+    keys: Callable[[], Iterator[EpisodeKey]] | None = getattr(episodes, "keys", None)
+    if keys is not None:
+        return keys()
+    return ((episode.scene_id, episode.episode_id) for episode in episodes)
 
 
 def read_episodes(path: str | os.PathLike[str]) -> EpisodeDataset:
@@ -330,7 +378,8 @@ def write_episodes(
         path: the main file, ``{split}/{split}.json.gz`` by Habitat's habit.
         episodes: PointNav or, with ``categories``, ObjectNav episodes.
         categories: tables of an ObjectNav data set.
-        by_scene: write one file a scene into ``content/`` beside ``path``, which then holds no episode itself.
+        by_scene: write one file a scene into ``content/`` beside ``path``, which then holds no episode
+            itself.
 
     Returns:
         The files written.
@@ -350,7 +399,7 @@ def write_episodes(
         scenes.setdefault(episode.scene_id, []).append(episode)
     files: dict[Path, list[Episode]] = {}
     for scene_id, listed in scenes.items():
-        name = scene_id.replace(":", "_").replace("\\", "/").rsplit("/", 1)[-1].split(".")[0]
+        name = scene_name(scene_id).replace(":", "_")
         target = path.parent / "content" / f"{name}.json.gz"
         if target in files:
             raise SettingError(

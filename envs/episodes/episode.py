@@ -1,8 +1,9 @@
 """What an episode is: habitat-lab's ``NavigationEpisode`` and ``ObjectGoalNavEpisode`` as dataclasses.
 
-Fields and their meaning follow habitat-lab (``core/dataset.py``, ``tasks/nav/nav.py``, ``tasks/nav/object_nav_task.py``).
-Positions are in the scene's world frame (metres, y up), rotations are quaternions (x, y, z, w). Fields that neither
-Habitat nor this project knows are kept in ``extra`` and written back.
+Fields and their meaning follow habitat-lab (``core/dataset.py``, ``tasks/nav/nav.py``,
+``tasks/nav/object_nav_task.py``). Positions are in the scene's world frame (metres, y up), rotations are
+quaternions (x, y, z, w). Fields that neither Habitat nor this project knows are kept in ``extra`` and written
+back.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class ViewPoint:
 
 @dataclass(frozen=True)
 class Goal:
-    """Where an episode leads to: a point (``NavigationGoal``) or, with an `object_id`, an object (``ObjectGoal``)."""
+    """Where an episode leads to: a point (``NavigationGoal``) or, with an id, an object (``ObjectGoal``)."""
 
     position: Vector
     """(x, y, z) of the point or of the object's centre, world frame, metres."""
@@ -102,14 +103,23 @@ class Episode:
         """The key of its goals in ``goals_by_category``: scene file name and category."""
         return f"{self.scene_id.replace(chr(92), '/').rsplit('/', 1)[-1]}_{self.object_category}"
 
+    def goal_points(self) -> np.ndarray:
+        """The goals' own positions (G, 3), world frame.
+
+        Raises:
+            EpisodeError: there is no goal.
+        """
+        if not self.goals:
+            raise EpisodeError(f"episode {self.episode_id!r} has no goal")
+        return np.array([goal.position for goal in self.goals], dtype=np.float64)
+
     def goal_positions(self) -> np.ndarray:
         """Where distances go to (G, 3): all view points, or the goals' positions where there are none.
 
         Raises:
             EpisodeError: there is no goal, or an object goal without any view point.
         """
-        if not self.goals:
-            raise EpisodeError(f"episode {self.episode_id!r} has no goal")
+        positions = self.goal_points()
         points = [view.agent_state.position for goal in self.goals for view in goal.view_points or ()]
         if not points:
             if self.object_category is not None:
@@ -117,7 +127,7 @@ class Episode:
                     f"episode {self.episode_id!r} searches {self.object_category!r}, but none of its"
                     f" {len(self.goals)} goals has a view point; generate the episodes again"
                 )
-            points = [goal.position for goal in self.goals]
+            return positions
         return np.array(points, dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Where the scene of an episode lies: Habitat's ``scene_datasets`` folders, a folder given, or beside the file."""
+"""Where the scene of an episode lies: in a folder given, in ``scene_datasets``, or beside its file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ PROCEDURAL_PREFIX = "procedural:"
 _DATA_PREFIX = "data/scene_datasets/"
 
 
+def scene_name(scene_id: str | os.PathLike[str]) -> str:
+    """The scene's file name without folders and suffixes; procedural ids stay as they are."""
+    text = os.fspath(scene_id).replace("\\", "/")
+    return text if text.startswith(PROCEDURAL_PREFIX) else text.rsplit("/", 1)[-1].split(".")[0]
+
+
 def _names(scene_id: str) -> list[str]:
-    """The scene's path as written and, for HM3D's Basis-compressed textures, without that part of the name."""
+    """The scene's path as written and, where its textures are Basis-compressed (HM3D), without that."""
     names = [scene_id]
     if ".basis." in scene_id:
         names.append(scene_id.replace(".basis.", "."))
@@ -43,9 +49,9 @@ def locate_scene(
 ) -> str:
     """The path of a scene that an episode names; procedural ids stay as they are.
 
-    With ``scenes_dir`` the scene is looked for there, as habitat-lab does (``data/scene_datasets/`` at the beginning
-    of the id is cut off). Otherwise in the working folder, in ``data/scene_datasets`` and ``scene_datasets`` below
-    it, and in the same places beside and above the episode file.
+    With ``scenes_dir`` the scene is looked for there, as habitat-lab does (``data/scene_datasets/`` at the
+    beginning of the id is cut off). Otherwise in the working folder, in ``data/scene_datasets`` and
+    ``scene_datasets`` below it, and in the same places beside and above the episode file.
 
     Raises:
         EpisodeError: it is in none of these places; the message lists them.
@@ -64,5 +70,6 @@ def locate_scene(
     shown = ", ".join(tried[:6]) + (f" and {len(tried) - 6} more places" if len(tried) > 6 else "")
     raise EpisodeError(
         f"the scene {scene_id!r} is absent; looked for {shown}."
-        " Give the folder that holds the scenes (scenes_dir, --scenes-dir) or the scene itself (scene, --scene)"
+        " Give the folder that holds the scenes (scenes_dir, --scenes-dir) or the scene itself"
+        " (scene, --scene)"
     )

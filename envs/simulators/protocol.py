@@ -123,8 +123,11 @@ class Simulator(Protocol):
     """The objects that instance ids index; empty without semantics."""
     agent: AgentSpec
     """The body that the surface was made for."""
-    surface: Surface
-    """Where that body can walk."""
+
+    @property
+    def surface(self) -> Surface:
+        """Where that body can walk."""
+        ...
 
     def render(
         self,

@@ -1,0 +1,144 @@
+"""ObjectNav: find any object of a category, as in the Habitat Challenge."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium import spaces
+
+from envs import sensors
+from envs.embodiment import AgentSpec
+from envs.episodes.dataset import EpisodeDataset
+from envs.episodes.episode import Episode
+from envs.episodes.objectnav_generator import ObjectNavGenerator, ObjectNavSettings, searchable_categories
+from envs.measures import SLACK_REWARD, SUCCESS_REWARD
+from envs.navigation import NavigationEnv, Observation
+from envs.schedule import EpisodeSchedule
+from envs.simulators.protocol import Simulator
+from envs.simulators.shelf import Shelf
+from envs.task_source import EpisodeChoice, SceneChoice, body_of, list_scenes, open_source, scene_id_of
+from poma3d.errors import EpisodeError
+from poma3d.pointmap import Frame
+
+
+class ObjectNavEnv(NavigationEnv):
+    """``pomagym/ObjectNav-v0``: get within reach and sight of an object of a category and call STOP there.
+
+    Observations: ``point_map`` (H, W, 3) float32 metres in ``frame``, ``valid`` (H, W) bool, ``objectgoal``
+    (1,) int64 (the category's id), ``gps`` (2,), ``compass`` (1,), with Habitat's conventions
+    (`envs.sensors`). Distances go to the nearest view point. All else is `NavigationEnv`'s.
+
+    Args:
+        scene: a mesh file with named objects, a scene, ``procedural:SPLIT:N`` (the first N houses of a
+            split), or a list of scenes. With recorded episodes it picks those of the scene; leave it out to
+            run them all.
+        episodes: an ObjectNav-v1 file, how many to generate, or a list of episodes.
+        categories: what is searched in generated episodes, in the order of their ids; by default every thing
+            in the scenes. For a list of episodes: the order of the ids.
+        simulator: ``raycast``, ``habitat``, or a simulator, which stays open when the environment is closed.
+        agent: a preset's name or a body; the settings below change it.
+        size: pixels of the point map, (H, W) or one number for a square.
+        hfov: horizontal field of view, degrees.
+        frame: of the point map: world, scene, episode, agent or camera.
+        depth_range: nearest and farthest z-depth that is valid, metres.
+        max_steps: step limit.
+        success_distance: STOP nearer than this (geodesic) to a view point is a success, metres.
+        shuffle: order the episodes by the seed of `reset` instead of leaving them in order.
+        seed: of generated episodes.
+        settings: which episodes are generated.
+        navmesh: a Habitat ``.navmesh`` file to walk on instead of a surface made from the scene.
+        scenes_dir: folder in which the scenes of recorded episodes are looked for.
+        slack_reward: reward of every step.
+        success_reward: reward of success.
+        render_mode: ``rgb_array`` or None.
+
+    Raises:
+        UserError: a setting, a file or a scene is wrong; the message says how.
+    """
+
+    def __init__(
+        self,
+        scene: SceneChoice = None,
+        episodes: EpisodeChoice = None,
+        *,
+        categories: Sequence[str] | None = None,
+        simulator: str | Simulator = "raycast",
+        agent: str | AgentSpec = "objectnav-hm3d",
+        size: int | Sequence[int] | None = None,
+        hfov: float | None = None,
+        frame: str | Frame = Frame.AGENT,
+        depth_range: tuple[float, float] | None = None,
+        max_steps: int | None = None,
+        success_distance: float | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        settings: ObjectNavSettings | None = None,
+        navmesh: str | os.PathLike[str] | None = None,
+        scenes_dir: str | os.PathLike[str] | None = None,
+        slack_reward: float = SLACK_REWARD,
+        success_reward: float = SUCCESS_REWARD,
+        render_mode: str | None = None,
+    ) -> None:
+        body = body_of(
+            agent,
+            size=size,
+            hfov=hfov,
+            depth_range=depth_range,
+            max_steps=max_steps,
+            success_distance=success_distance,
+        )
+        generators: dict[str, ObjectNavGenerator] = {}
+
+        def make(scene_id: str, index: int) -> Episode:
+            if scene_id not in generators:
+                generators[scene_id] = ObjectNavGenerator(
+                    shelf.simulator(scene_id), categories, settings, scene_id=scene_id
+                )
+            return generators[scene_id].episode(index, seed)
+
+        dataset, locate = open_source(scene, episodes, simulator, scenes_dir, make)
+        shelf = Shelf(body, simulator, locate, navmesh=navmesh)
+        if categories is None and (episodes is None or isinstance(episodes, int)):
+            names = [scene_id_of(spec) for spec in list_scenes(scene)] if isinstance(simulator, str) else [""]
+            categories = sorted({name for s in names for name in searchable_categories(shelf.simulator(s))})
+        self.category_ids = _category_ids(dataset, categories)
+        """Task id of every category, what ``objectgoal`` reads."""
+        super().__init__(
+            EpisodeSchedule(dataset, shuffle=shuffle),
+            shelf,
+            agent=body,
+            frame=frame,
+            slack_reward=slack_reward,
+            success_reward=success_reward,
+            render_mode=render_mode,
+        )
+
+    def _sensor_spaces(self) -> dict[str, spaces.Space]:
+        highest = max(1, *self.category_ids.values())  # a Box needs more than one value
+        return {"objectgoal": spaces.Box(0, highest, (1,), np.int64), **super()._sensor_spaces()}
+
+    def _sense(self) -> Observation:
+        return {"objectgoal": sensors.objectgoal(self._category_id), **super()._sense()}
+
+    def _begin(self, episode: Episode) -> None:
+        if episode.object_category not in self.category_ids:
+            raise EpisodeError(
+                f"episode {episode.episode_id!r} searches {episode.object_category!r}, which has no id among"
+                f" {', '.join(self.category_ids)}"
+            )
+        self._category_id = self.category_ids[episode.object_category]
+        super()._begin(episode)
+
+
+def _category_ids(dataset: EpisodeDataset, categories: Sequence[str] | None) -> dict[str, int]:
+    """Ids by the data set's table, else by the order given, else by the alphabet."""
+    if categories is not None:
+        return {name: number for number, name in enumerate(categories)}
+    if dataset.categories is not None:
+        return dict(dataset.categories.task_ids)
+    names = {episode.object_category for episode in dataset}
+    if None in names:
+        raise EpisodeError("these are no ObjectNav episodes: at least one has no object_category")
+    return {name: number for number, name in enumerate(sorted(filter(None, names)))}

@@ -1,0 +1,117 @@
+"""From a path or a procedural id to a scene and a simulator: the one place that chooses a backend."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+from envs.embodiment import AgentSpec
+from envs.episodes.locate import PROCEDURAL_PREFIX, locate_scene
+from envs.scenes.scene import Scene
+from envs.simulators.protocol import Simulator, Surface
+from poma3d.errors import MissingDependencyError, SettingError
+
+BACKENDS = ("raycast", "habitat")
+"""Names of the simulators: the built-in one, and real Habitat where it is installed."""
+
+HABITAT_INSTALL = (
+    "conda create -n habitat -c conda-forge -c aihabitat python=3.11 habitat-sim=0.3.4 withbullet headless"
+)
+"""The command that installs real Habitat."""
+
+SceneSpec = str | os.PathLike[str] | Scene
+"""A mesh file, ``procedural:SPLIT:SEED``, or a scene."""
+
+
+def open_scene(spec: SceneSpec, scenes_dir: str | os.PathLike[str] | None = None) -> Scene:
+    """Load or generate a scene.
+
+    Args:
+        spec: a mesh file, ``procedural:SPLIT:SEED``, or a scene, which is returned as it is.
+        scenes_dir: where relative paths are looked for, as `envs.episodes.locate.locate_scene` says.
+
+    Raises:
+        EpisodeError: the scene is absent.
+        FileError, SceneError: it cannot be used.
+        SettingError: a procedural id of another form.
+    """
+    if isinstance(spec, Scene):
+        return spec
+    name = os.fspath(spec)
+    if name.startswith(PROCEDURAL_PREFIX):
+        from envs.scenes.houses import house
+
+        return house(name)
+    from envs.scenes.mesh import load_scene
+
+    return load_scene(locate_scene(name, scenes_dir=scenes_dir))
+
+
+def open_simulator(
+    spec: SceneSpec,
+    agent: AgentSpec | None = None,
+    backend: str = "raycast",
+    *,
+    navmesh: str | os.PathLike[str] | None = None,
+    scenes_dir: str | os.PathLike[str] | None = None,
+) -> Simulator:
+    """Make a simulator of a scene.
+
+    Args:
+        spec: what `open_scene` takes.
+        agent: the body that walks; habitat-lab's by default.
+        backend: one of `BACKENDS`.
+        navmesh: a Habitat ``.navmesh`` file to walk on instead of a surface made from the scene.
+        scenes_dir: where relative paths are looked for.
+
+    Raises:
+        SettingError: an unknown backend.
+        MissingDependencyError: the backend is not installed; the message holds the command that installs it.
+        EpisodeError, FileError, SceneError: as `open_scene`.
+    """
+    agent = agent or AgentSpec()
+    if backend == "raycast":
+        from envs.simulators.raycast import RaycastSimulator
+
+        return RaycastSimulator(open_scene(spec, scenes_dir), agent, surface=_read_surface(navmesh))
+    if backend == "habitat":
+        return _open_habitat(spec, agent, navmesh, scenes_dir)
+    raise SettingError(f"unknown simulator {backend!r}; the simulators are {', '.join(BACKENDS)}")
+
+
+def _read_surface(navmesh: str | os.PathLike[str] | None) -> Surface | None:
+    if navmesh is None:
+        return None
+    from envs.simulators.walkable.detour_file import read_navmesh
+    from envs.simulators.walkable.surface import NavmeshSurface
+
+    return NavmeshSurface(read_navmesh(navmesh))
+
+
+def _open_habitat(
+    spec: SceneSpec,
+    agent: AgentSpec,
+    navmesh: str | os.PathLike[str] | None,
+    scenes_dir: str | os.PathLike[str] | None,
+) -> Simulator:
+    try:
+        importlib.import_module("habitat_sim")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the simulator 'habitat' needs habitat-sim, which is not installed here ({error}); it comes by"
+            f" conda alone: {HABITAT_INSTALL} (or use the simulator 'raycast', which needs nothing)"
+        ) from None
+    try:
+        module = importlib.import_module("envs.simulators.habitat")
+    except ModuleNotFoundError as error:
+        if error.name != "envs.simulators.habitat":
+            raise
+        raise MissingDependencyError(
+            "habitat-sim is installed, but this version of pomagym has no Habitat backend yet"
+            " (envs/simulators/habitat.py); use the simulator 'raycast'"
+        ) from None
+    if isinstance(spec, Scene):
+        raise SettingError("the simulator 'habitat' needs the path of a scene file, not a scene in memory")
+    name = os.fspath(spec)
+    path = name if name.startswith(PROCEDURAL_PREFIX) else locate_scene(name, scenes_dir=scenes_dir)
+    return module.HabitatSimulator(path, agent, navmesh=navmesh)

@@ -1,0 +1,120 @@
+"""Simulators shared within a process and kept for a while, so that a change of scene seldom costs a load."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from envs.embodiment import AgentSpec
+from envs.scenes.scene import Scene
+from envs.simulators.open import SceneSpec, open_simulator
+from envs.simulators.protocol import Simulator
+
+
+class SimulatorPool:
+    """Simulators shared by everything in this process that uses the same scene, body and backend.
+
+    Vectorised environments in one process then hold a scene once. Whoever borrows a simulator gives it back;
+    the last one to do so closes it. Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._shared: dict[tuple, tuple[Simulator, int]] = {}
+
+    def borrow(self, key: tuple, make: Callable[[], Simulator]) -> Simulator:
+        """The simulator of that key, made by ``make`` if nobody holds it."""
+        with self._lock:
+            simulator, users = self._shared.get(key, (None, 0))
+            if simulator is None:
+                simulator = make()
+            self._shared[key] = (simulator, users + 1)
+            return simulator
+
+    def give_back(self, key: tuple) -> None:
+        """Stop using the simulator of that key."""
+        with self._lock:
+            simulator, users = self._shared.pop(key)
+            if users > 1:
+                self._shared[key] = (simulator, users - 1)
+                return
+        simulator.close()
+
+
+SHARED_SIMULATORS = SimulatorPool()
+"""The pool of this process."""
+
+
+class Shelf:
+    """The simulators of one environment, by scene id; the last few used are kept.
+
+    Args:
+        agent: the body that walks.
+        backend: a name of `envs.simulators.open.BACKENDS`, or a simulator, which is used for every scene id
+            and never closed.
+        locate: from the scene id of an episode to what `envs.simulators.open.open_simulator` takes.
+        navmesh: a Habitat ``.navmesh`` file to walk on.
+        capacity: how many simulators are kept.
+        pool: where simulators are shared.
+    """
+
+    def __init__(
+        self,
+        agent: AgentSpec,
+        backend: str | Simulator,
+        locate: Callable[[str], SceneSpec],
+        *,
+        navmesh: str | os.PathLike[str] | None = None,
+        capacity: int = 4,
+        pool: SimulatorPool = SHARED_SIMULATORS,
+    ) -> None:
+        self._agent = agent
+        self._backend = backend
+        self._locate = locate
+        self._navmesh = navmesh
+        self._capacity = capacity
+        self._pool = pool
+        self._held: OrderedDict[str, tuple[tuple, Simulator]] = OrderedDict()
+
+    def simulator(self, scene_id: str) -> Simulator:
+        """The simulator of a scene, opened now if need be.
+
+        Raises:
+            UserError: the scene cannot be found or used.
+        """
+        if not isinstance(self._backend, str):
+            return self._backend
+        if scene_id in self._held:
+            self._held.move_to_end(scene_id)
+            return self._held[scene_id][1]
+        spec, backend = self._locate(scene_id), self._backend
+        key = (_identity(spec), self._agent, backend, self._navmesh and _identity(self._navmesh))
+        simulator = self._pool.borrow(
+            key, lambda: open_simulator(spec, self._agent, backend, navmesh=self._navmesh)
+        )
+        self._held[scene_id] = key, simulator
+        while len(self._held) > self._capacity:
+            _, (oldest, _) = self._held.popitem(last=False)
+            self._pool.give_back(oldest)
+        return simulator
+
+    def close(self) -> None:
+        """Give all simulators back; the shelf can be used again. May be called twice."""
+        while self._held:
+            _, (key, _) = self._held.popitem()
+            self._pool.give_back(key)
+
+
+def _identity(spec: SceneSpec) -> tuple:
+    """What makes two scenes the same: content in memory, path with size and time on disk, procedural id."""
+    if isinstance(spec, Scene):
+        return (spec.scene_id, spec.content_hash)
+    name = os.fspath(spec)
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return (name,)
+    return (str(Path(name).resolve()), status.st_size, status.st_mtime_ns)

@@ -1,0 +1,165 @@
+"""From what a person gives an environment (a scene, episodes, a simulator) to a data set and its scenes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from envs.embodiment import AgentSpec, agent_preset
+from envs.episodes.dataset import EpisodeDataset, read_episodes
+from envs.episodes.episode import Episode
+from envs.episodes.generated import GeneratedEpisodes
+from envs.episodes.locate import PROCEDURAL_PREFIX, locate_scene, scene_name
+from envs.scenes.scene import Scene
+from envs.simulators.open import SceneSpec
+from envs.simulators.protocol import Simulator
+from poma3d.errors import EpisodeError, SettingError
+from poma3d.pointmap import Camera
+
+DEFAULT_SCENES = "procedural:val:5"
+"""What is used where nothing is given: five furnished houses."""
+DEFAULT_COUNT = 100
+"""How many episodes are generated where neither a file nor a number is given."""
+
+SceneChoice = SceneSpec | Sequence[SceneSpec] | None
+EpisodeChoice = str | os.PathLike[str] | int | Sequence[Episode] | EpisodeDataset | None
+
+
+def body_of(
+    agent: str | AgentSpec,
+    *,
+    size: int | Sequence[int] | None = None,
+    hfov: float | None = None,
+    depth_range: tuple[float, float] | None = None,
+    max_steps: int | None = None,
+    success_distance: float | None = None,
+) -> AgentSpec:
+    """The body of that name, or the one given, with what is not None changed.
+
+    Args:
+        agent: a preset's name or a body.
+        size: pixels, (H, W) or one number for a square.
+        hfov: horizontal field of view, degrees.
+        depth_range: nearest and farthest valid z-depth, metres.
+        max_steps: step limit.
+        success_distance: STOP nearer than this (geodesic) is a success, metres.
+
+    Raises:
+        SettingError: a setting out of its range.
+    """
+    body = agent_preset(agent) if isinstance(agent, str) else agent
+    if not isinstance(body, AgentSpec):
+        raise SettingError(f"agent must be the name of a preset or an AgentSpec, found {agent!r}")
+    height, width = body.camera.height, body.camera.width
+    if size is not None:
+        try:
+            height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        except (TypeError, ValueError, IndexError):
+            raise SettingError(f"size must be (height, width) or one number, found {size!r}") from None
+        if not isinstance(size, int) and len(size) != 2:
+            raise SettingError(f"size must be (height, width) or one number, found {size!r}")
+    body = replace(body, camera=Camera(height, width, body.camera.hfov if hfov is None else hfov))
+    if depth_range is not None:
+        body = replace(body, depth_range=tuple(depth_range))
+    if max_steps is not None:
+        body = replace(body, max_steps=max_steps)
+    if success_distance is not None:
+        body = replace(body, success_distance=success_distance)
+    if isinstance(body.max_steps, bool) or not isinstance(body.max_steps, int) or body.max_steps < 1:
+        raise SettingError(f"max_steps must be a whole number of at least 1, found {body.max_steps!r}")
+    if not body.success_distance > 0:
+        raise SettingError(f"success_distance must be above 0 m, found {body.success_distance!r}")
+    return body
+
+
+def list_scenes(choice: SceneChoice) -> list[SceneSpec]:
+    """The scenes that were chosen.
+
+    ``procedural:SPLIT`` and ``procedural:SPLIT:N`` mean the first N houses of a split (5 unless said); in a
+    list, ``procedural:SPLIT:SEED`` is the one house of that id.
+
+    Raises:
+        SettingError: nothing, or a procedural choice of another form.
+    """
+    if choice is None:
+        choice = DEFAULT_SCENES
+    if isinstance(choice, Scene):
+        return [choice]
+    if isinstance(choice, str | os.PathLike):
+        name = os.fspath(choice)
+        if not name.startswith(PROCEDURAL_PREFIX):
+            return [choice]
+        form = re.fullmatch(r"procedural:(\w+)(?::(\d+))?", name)
+        if form is None or form[2] == "0":
+            raise SettingError(
+                f"unknown procedural scenes {name!r}; procedural:SPLIT:N are the first N houses of train,"
+                " val or test"
+            )
+        return [f"{PROCEDURAL_PREFIX}{form[1]}:{number}" for number in range(int(form[2] or 5))]
+    scenes = list(choice)
+    if not scenes:
+        raise SettingError("the list of scenes is empty")
+    return scenes
+
+
+def scene_id_of(spec: SceneSpec) -> str:
+    """What generated episodes call a scene."""
+    return spec.scene_id if isinstance(spec, Scene) else os.fspath(spec)
+
+
+def open_source(
+    scene: SceneChoice,
+    episodes: EpisodeChoice,
+    simulator: str | Simulator,
+    scenes_dir: str | os.PathLike[str] | None,
+    make: Callable[[str, int], Episode],
+) -> tuple[EpisodeDataset, Callable[[str], SceneSpec]]:
+    """The episodes, and from their scene ids to scenes.
+
+    Args:
+        scene: the scenes; with recorded episodes they choose among these by file name, and None keeps them
+            all.
+        episodes: a file, a number to generate, or episodes.
+        simulator: a backend's name, or a simulator that serves as the scene.
+        scenes_dir: where the scenes of recorded episodes are looked for.
+        make: generates an episode, from (scene id, index).
+
+    Raises:
+        UserError: a file is damaged, no episode fits the scene, or a setting is none.
+    """
+    if isinstance(episodes, bool):
+        raise SettingError(f"episodes must be a file, a number or a list of episodes, found {episodes!r}")
+    if episodes is None or isinstance(episodes, int):
+        count = DEFAULT_COUNT if episodes is None else episodes
+        if not isinstance(simulator, str):
+            return EpisodeDataset.of(GeneratedEpisodes(count, [simulator.scene_id], make)), lambda name: name
+        scenes = {scene_id_of(spec): spec for spec in list_scenes(scene)}
+        return EpisodeDataset.of(GeneratedEpisodes(count, list(scenes), make)), _finder(scenes, scenes_dir)
+    if isinstance(episodes, EpisodeDataset):
+        dataset = episodes
+    elif isinstance(episodes, str | os.PathLike):
+        dataset = read_episodes(episodes)
+    else:
+        dataset = EpisodeDataset.of(tuple(episodes))
+        if not all(isinstance(episode, Episode) for episode in dataset) or not len(dataset):
+            raise SettingError("episodes must be a file, a number or a list of at least one Episode")
+    if scene is None or not isinstance(simulator, str):
+        return dataset, lambda name: locate_scene(name, scenes_dir=scenes_dir, episode_file=dataset.path)
+    scenes = {scene_name(scene_id_of(spec)): spec for spec in list_scenes(scene)}
+    chosen = dataset.of_scenes(scenes)
+    found = _finder(scenes, scenes_dir)
+    return chosen, lambda name: found(scene_name(name))
+
+
+def _finder(
+    scenes: dict[str, SceneSpec], scenes_dir: str | os.PathLike[str] | None
+) -> Callable[[str], SceneSpec]:
+    def find(name: str) -> SceneSpec:
+        if name not in scenes:
+            raise EpisodeError(f"the scene {name!r} is none of those given: {', '.join(scenes)}")
+        spec = scenes[name]
+        return spec if isinstance(spec, Scene) else locate_scene(os.fspath(spec), scenes_dir=scenes_dir)
+
+    return find
