@@ -99,7 +99,7 @@ class ResultsFolder:
         Raises:
             FileError: the line cannot be written, as on a full disk; the lines before it stay.
         """
-        clean = {name: _plain(value) for name, value in record.items()}
+        clean = {name: plain(value) for name, value in record.items()}
         line = (json.dumps(clean, allow_nan=False) + "\n").encode()
         before = 0
         try:
@@ -220,7 +220,7 @@ def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, flo
     return float(low), float(high)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The JSON value of a number of NumPy's or Python's; None for one that is not finite."""
     if isinstance(value, np.generic):
         value = value.item()

@@ -34,6 +34,31 @@ def measures_table(
     return table
 
 
+def throughput_table(result: Mapping[str, Any]) -> Table:
+    """A table of what `benchmarks.throughput.measure_throughput` returned."""
+    hardware, versions = result["hardware"], result["versions"]
+    note = (
+        f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['system']};"
+        f" Python {versions['python']}, embreex {versions['embreex']}, numba {versions['numba']}"
+    )
+    table = Table(title="throughput", caption=note, title_justify="left", caption_justify="left")
+    for name in ("scene", "what"):
+        table.add_column(name)
+    for name in ("triangles", "size", "per second", "threads", "peak memory"):
+        table.add_column(name, justify="right")
+    for row in result["rows"]:
+        table.add_row(
+            row["scene"],
+            row["what"],
+            f"{row['triangles']:,}",
+            f"{row['size']} x {row['size']}",
+            f"{row['per_second']:,.0f}",
+            str(row["threads"]),
+            f"{row['peak_rss_mb']:,.0f} MiB",
+        )
+    return table
+
+
 def print_table(table: Table, *, to_stderr: bool = False) -> None:
     """Print a table; on standard error where standard output carries JSON."""
     console = Console(stderr=to_stderr)

@@ -26,8 +26,14 @@ from poma3d.errors import SettingError, UserError
 Job = tuple[str, str]
 """(scene_id, episode_id) of one episode."""
 
-THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""What tells numeric libraries how many threads to start; read once, when they are imported."""
+THREAD_VARIABLES = (
+    "POMAGYM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)
+"""What tells the ray caster and numeric libraries how many threads to start."""
 
 
 class Runner(Protocol):
@@ -82,6 +88,7 @@ def run_jobs(
     workers: int = 1,
     timeout: float = 600.0,
     on_misfortune: Callable[[Misfortune], None] = lambda misfortune: None,
+    outcome: Outcome | None = None,
 ) -> Outcome:
     """Run every job; ``on_record`` is called in this process as each finishes, in no promised order.
 
@@ -93,6 +100,7 @@ def run_jobs(
         timeout: seconds after which a worker that is still at one job (loading its scene included) is taken
             for hung and ended.
         on_misfortune: told of every worker that was lost.
+        outcome: filled as the run goes on, so that it is there after an exception too; None makes one.
 
     Returns:
         The jobs that were run again, and those that failed twice.
@@ -107,6 +115,7 @@ def run_jobs(
         raise SettingError(f"workers must be at least 1, found {workers}")
     if not timeout > 0:
         raise SettingError(f"timeout must be above 0 seconds, found {timeout}")
+    outcome = Outcome() if outcome is None else outcome
     if workers == 1:
         runner = None
         try:
@@ -116,14 +125,14 @@ def run_jobs(
         finally:
             if runner is not None:
                 runner.close()
-        return Outcome()
-    pool = _Pool(factory, jobs, min(workers, len(jobs)), timeout, on_misfortune)
+        return outcome
+    pool = _Pool(factory, jobs, min(workers, len(jobs)), timeout, on_misfortune, outcome)
     try:
         for job, record in pool.results():
             on_record(job, record)
     finally:
         pool.end()
-    return pool.outcome
+    return outcome
 
 
 class _Worker:
@@ -170,8 +179,9 @@ class _Pool:
         workers: int,
         timeout: float,
         on_misfortune: Callable[[Misfortune], None],
+        outcome: Outcome,
     ) -> None:
-        self.outcome = Outcome()
+        self.outcome = outcome
         self._factory, self._timeout, self._on_misfortune = factory, timeout, on_misfortune
         self._threads = max(1, cores() // max(1, workers))
         self._waiting: dict[str, deque[Job]] = {}

@@ -20,7 +20,8 @@ class Config:
 
     Exit code 0 when everything that is needed works, 1 otherwise.
 
-    Examples:
+    For example:
+
         pomagym doctor
         pomagym doctor --json
     """

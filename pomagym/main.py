@@ -22,7 +22,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from poma3d.errors import UserError
 
@@ -91,12 +91,15 @@ def _parse(name: str, config: Any, arguments: list[str]) -> Any:
             break
         if line and not line.startswith("─"):
             finding.append(line)
-    raise UserError(f"{' '.join(finding)} (flags: pomagym {' '.join([name, *_part(arguments)])} --help)")
+    raise UserError(
+        f"{' '.join(finding)} (flags: pomagym {' '.join([name, *_part(config, arguments)])} --help)"
+    )
 
 
-def _part(arguments: list[str]) -> list[str]:
-    """The part of a command, such as ``throughput`` of ``bench``, where the first argument looks like one."""
-    return arguments[:1] if arguments and arguments[0].isalpha() else []
+def _part(config: Any, arguments: list[str]) -> list[str]:
+    """The part of a command, such as ``throughput`` of ``bench``, where the first argument names one."""
+    parts = {mark.name for part in get_args(config) for mark in get_args(part)[1:]}
+    return arguments[:1] if parts.intersection(arguments[:1]) else []
 
 
 def _help() -> str:

@@ -1,33 +1,77 @@
-"""A progress bar on standard error, for whatever takes longer than a moment."""
+"""Progress bars on standard error, for whatever takes longer than a moment."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-@contextlib.contextmanager
-def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """Show a bar while the block runs; call what it yields, with a word on the latest, for each thing done.
-
-    The bar goes to standard error and only where that is a terminal, so that logs and pipes stay clean.
+class Bar:
+    """A bar while the ``with`` block runs; only on a terminal, so that logs and pipes stay clean.
 
     Args:
         what: stands before the bar.
-        total: number of things.
-        done: things that were done before.
+        total: number of things; can be given later by `start`.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[latest]}"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=total, completed=done, latest="")
-        yield lambda latest="": bar.update(task, advance=1, latest=latest)
+    def __init__(self, what: str, total: int | None = None) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[latest]}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task(what, total=total, latest="")
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it away."""
+        self._progress.stop()
+
+    def start(self, total: int, done: int = 0) -> None:
+        """Say how many things there are, and how many of them are done."""
+        self._progress.update(self._task, total=total, completed=done)
+
+    def advance(self, latest: str = "") -> None:
+        """One more is done; ``latest`` says a word on it."""
+        self._progress.update(self._task, advance=1, latest=latest)
+
+
+class EpisodeBar(Bar):
+    """A bar over episodes that shows the running success rate, and a line for each worker that was lost."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self._seen = self._succeeded = 0
+
+    def rename(self, what: str) -> None:
+        """Begin with other episodes: what stands before the bar changes, the rate starts anew."""
+        self._progress.update(self._task, description=what, latest="")
+        self._seen = self._succeeded = 0
+
+    def episode(self, record: Mapping[str, Any]) -> None:
+        """One more episode is finished."""
+        self._seen += 1
+        self._succeeded += bool(record.get("success"))
+        self.advance(f"success {self._succeeded / self._seen:.0%}")
+
+    def misfortune(self, misfortune: Any) -> None:
+        """A worker was lost."""
+        scene, episode = misfortune.job
+        print(f"pomagym: episode {episode} of {scene}: {misfortune.reason}", file=sys.stderr)

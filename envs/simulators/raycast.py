@@ -25,8 +25,19 @@ class SimulatorClosedError(UserError, RuntimeError):
     """A simulator was used after it had been closed."""
 
 
+THREADS_VARIABLE = "POMAGYM_THREADS"
+"""Environment variable with the most threads that rendering takes, for processes that share a machine."""
+
+
 def available_cores() -> int:
-    """Processor cores that this process may use."""
+    """Processor cores that this process may use; at most `THREADS_VARIABLE`, where that is set."""
+    limit = os.environ.get(THREADS_VARIABLE, "")
+    if limit.isdigit() and int(limit) > 0:
+        return min(int(limit), _cores())
+    return _cores()
+
+
+def _cores() -> int:
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows

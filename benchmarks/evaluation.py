@@ -1,0 +1,300 @@
+"""One policy on one set of episodes: over workers, into a results folder, with videos."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import ResultsFolder, config_sha256
+from benchmarks.workers import Job, Misfortune, Outcome, run_jobs
+from poma3d.errors import FileError, SettingError
+
+TASKS = {"pointnav": "pomagym/PointNav-v0", "objectnav": "pomagym/ObjectNav-v0"}
+"""Environment of each task."""
+AGENTS = {"pointnav": "pointnav-gibson", "objectnav": "objectnav-hm3d"}
+"""The body that the published benchmark of each task uses."""
+
+
+@dataclass(frozen=True)
+class NavigationRun:
+    """What decides the numbers of a run, and nothing else: its hash is that of the results."""
+
+    scene: str | None = None
+    """A mesh file or ``procedural:SPLIT[:N]``; None where the episodes name their scenes."""
+    episodes: str | int = 20
+    """An episode file, or how many to generate."""
+    task: str = "pointnav"
+    """One of `TASKS`."""
+    policy: str = "oracle"
+    """A policy by name."""
+    seed: int = 0
+    """With an episode's id it decides everything random."""
+    simulator: str = "raycast"
+    """Name of the backend."""
+    agent: str | None = None
+    """Name of a preset; None = the task's own."""
+    frame: str = "agent"
+    """Frame of the point maps."""
+    size: tuple[int, int] | None = None
+    """Rows and columns of the point maps, pixels; None = the agent's own camera."""
+    hfov: float | None = None
+    """Horizontal field of view, degrees; None = the agent's own camera."""
+    max_steps: int | None = None
+    """Step limit; None = the agent's own."""
+    navmesh: str | None = None
+    """A Habitat ``.navmesh`` file to walk on; None = a surface built from the mesh."""
+    scenes_dir: str | None = None
+    """Folder that scene paths in the episode file are looked up in."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would only fail later."""
+        if self.task not in TASKS:
+            raise SettingError(f"unknown task {self.task!r}; the tasks are {', '.join(TASKS)}")
+        if isinstance(self.episodes, int) and self.episodes < 1:
+            raise SettingError(f"at least 1 episode is needed, found {self.episodes}")
+        if isinstance(self.episodes, int) and self.scene is None:
+            raise SettingError("to generate episodes a scene is needed: name one with --scene")
+
+    def as_config(self) -> dict[str, Any]:
+        """The settings as JSON values, with the hash of the episode file in place of trust in its name."""
+        config = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+        if isinstance(self.episodes, str):
+            try:
+                config["episodes_sha256"] = hashlib.sha256(Path(self.episodes).read_bytes()).hexdigest()
+            except OSError as error:
+                raise FileError(
+                    self.episodes,
+                    f"cannot be read ({error.strerror}); an episode file (.json.gz) or a number was expected",
+                ) from None
+        return config
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What is recorded beside the numbers."""
+
+    folder: str
+    """The results folder."""
+    video_jobs: frozenset[Job] = frozenset()
+    """Episodes that get a video."""
+    recorded_job: Job | None = None
+    """The episode that goes into `recording.rrd`."""
+
+
+@dataclass(frozen=True)
+class NavigationRunnerFactory:
+    """Makes, inside a worker, what runs episodes of a `NavigationRun`."""
+
+    run: NavigationRun
+    """What to run."""
+    recordings: Recordings | None = None
+    """What to record; None = nothing."""
+
+    def __call__(self) -> NavigationRunner:
+        """Make the environment and the policy in this process."""
+        return NavigationRunner(self.run, self.recordings)
+
+
+class NavigationRunner:
+    """Runs episodes in one process (see `benchmarks.workers.Runner`)."""
+
+    def __init__(self, run: NavigationRun, recordings: Recordings | None = None) -> None:
+        from policies.scripted import make_policy
+
+        self._run, self._recordings = run, recordings
+        self._policy = make_policy(run.policy)
+        self._env = make_environment(run)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Run one episode and return its record; what is recorded of it is on the disk then."""
+        from agent.rollout import run_episode
+
+        observers = self._observers(job)
+        try:
+            record = run_episode(
+                self._env,
+                self._policy,
+                seed=self._run.seed,
+                scene_id=job[0],
+                episode_id=job[1],
+                observers=observers,
+            )
+        except BaseException:
+            for observer in observers:
+                observer.discard()
+            raise
+        for observer in observers:
+            observer.close()
+        return record
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
+
+    def _observers(self, job: Job) -> list[Any]:
+        if self._recordings is None:
+            return []
+        from agent.recording import RerunRecorder
+        from agent.video import VideoRecorder
+
+        folder = Path(self._recordings.folder)
+        observers: list[Any] = []
+        if job in self._recordings.video_jobs:
+            observers.append(VideoRecorder(folder / "videos" / f"{job_name(job)}.mp4"))
+        if job == self._recordings.recorded_job:
+            observers.append(RerunRecorder(folder / "recording.rrd"))
+        return observers
+
+
+def make_environment(run: NavigationRun) -> Any:
+    """The environment of a run; scenes are loaded when an episode needs them."""
+    import gymnasium
+
+    return gymnasium.make(
+        TASKS[run.task],
+        scene=run.scene,
+        episodes=run.episodes,
+        simulator=run.simulator,
+        agent=run.agent or AGENTS[run.task],
+        frame=run.frame,
+        size=run.size,
+        hfov=run.hfov,
+        max_steps=run.max_steps,
+        navmesh=run.navmesh,
+        scenes_dir=run.scenes_dir,
+        seed=run.seed,
+        render_mode="rgb_array",
+        disable_env_checker=True,
+    )
+
+
+def default_folder(run: NavigationRun) -> Path:
+    """Where results go unless a person says otherwise: settings of their own have a folder of their own."""
+    return Path("results") / f"{run.task}-{run.policy}-{config_sha256(run.as_config())[:8]}"
+
+
+def episode_source(text: str) -> str | int:
+    """What a person wrote for episodes: a number of them, else the path of a file."""
+    return int(text) if text.lstrip("+-").isdigit() else text
+
+
+def height_and_width(size: Sequence[int]) -> tuple[int, int] | None:
+    """What a person wrote for a size, (), (N,) or (H, W), as (H, W).
+
+    Raises:
+        SettingError: more numbers, or a size below 1.
+    """
+    if not size:
+        return None
+    if len(size) > 2 or min(size) < 1:
+        raise SettingError(f"a size is one number or rows and columns, each at least 1, found {tuple(size)}")
+    return size[0], size[-1]
+
+
+def job_name(job: Job) -> str:
+    """A file name for an episode: the scene's name and the episode's id."""
+    scene = job[0] if job[0].startswith("procedural:") else Path(job[0]).name.split(".")[0]
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{scene}_{job[1]}")
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation came to."""
+
+    folder: Path
+    """The results folder."""
+    summary: dict[str, Any]
+    """What its `summary.json` holds."""
+    outcome: Outcome = field(default_factory=Outcome)
+    """Episodes that took a worker down."""
+
+
+def evaluate(
+    run: NavigationRun,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    videos: int = 0,
+    recording: bool = False,
+    resume: bool = True,
+    overwrite: bool = False,
+    timeout: float = 600.0,
+    on_start: Callable[[int, int], None] = lambda total, done: None,
+    on_episode: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_misfortune: Callable[[Misfortune], None] = lambda misfortune: None,
+) -> Evaluation:
+    """Run a policy on every episode that is not finished yet.
+
+    Whatever ends it early (Ctrl-C, a bad episode, a full disk), the summary of the finished episodes is
+    written before the exception goes on.
+
+    Args:
+        run: what to run.
+        folder: the results folder.
+        workers: processes.
+        videos: of how many episodes a video is made, the first ones.
+        recording: whether the first episode is recorded in 3D.
+        resume: keep the finished episodes of the same settings.
+        overwrite: throw away what the folder holds.
+        timeout: seconds after which a worker is taken for hung.
+        on_start: told how many episodes there are and how many of them are finished.
+        on_episode: told of each record.
+        on_misfortune: told of each worker that was lost.
+
+    Raises:
+        UserError: bad settings, a bad episode, a folder of other settings, a full disk.
+    """
+    jobs = list_jobs(run)
+    results = ResultsFolder(folder, run.as_config(), resume=resume, overwrite=overwrite)
+    finished = results.finished()
+    on_start(len(jobs), len(finished))
+    recordings = None
+    if videos or recording:
+        recordings = Recordings(str(folder), frozenset(jobs[:videos]), jobs[0] if recording else None)
+
+    def keep(job: Job, record: dict[str, Any]) -> None:
+        results.append(record)
+        on_episode(record)
+
+    outcome = Outcome()
+    summary: dict[str, Any] = {}
+    try:
+        run_jobs(
+            NavigationRunnerFactory(run, recordings),
+            [job for job in jobs if job not in finished],
+            keep,
+            workers=workers,
+            timeout=timeout,
+            on_misfortune=on_misfortune,
+            outcome=outcome,
+        )
+    finally:
+        summary = results.finish(
+            {
+                "episodes": {"asked": len(jobs), "finished": len(results.records)},
+                "retried": _listed(outcome.retried),
+                "failed": _listed(outcome.failed),
+            }
+        )
+    return Evaluation(Path(folder), summary, outcome)
+
+
+def list_jobs(run: NavigationRun) -> list[Job]:
+    """The episodes of a run, in the order of their set."""
+    from envs.task_source import open_source
+
+    def no_episode(scene_id: str, index: int) -> Any:
+        raise AssertionError("keys are listed without making episodes")
+
+    dataset, _ = open_source(run.scene, run.episodes, run.simulator, run.scenes_dir, no_episode)
+    return list(dataset.keys())
+
+
+def _listed(misfortunes: Sequence[Misfortune]) -> list[dict[str, str]]:
+    return [{"scene_id": m.job[0], "episode_id": m.job[1], "reason": m.reason} for m in misfortunes]

@@ -1,0 +1,200 @@
+"""`pomagym episodes`: make episode files in Habitat's format, and check them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from envs.episodes import Episode
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make episodes of scenes and write them as Habitat's PointNav-v1 or ObjectNav-v1 file.
+
+    Starts and goals are drawn by habitat-lab's rules: connected, on one storey, around something; trivial and
+    unreachable ones are left out. Episode i depends on the scene, the seed and i alone.
+
+    For example:
+
+        pomagym episodes generate --scene house.glb --count 100 --out val.json.gz
+        pomagym episodes generate --task objectnav --scene procedural:val:3 --count 50 --out val.json.gz
+    """
+
+    scene: tyro.conf.UseAppendAction[tuple[str, ...]]
+    """A mesh file, or procedural:SPLIT[:N] for the first N houses; may be given several times."""
+    out: Path
+    """The file to write, ending in .json.gz."""
+    count: int = 100
+    """Episodes of each scene."""
+    task: str = "pointnav"
+    """pointnav or objectnav."""
+    categories: tuple[str, ...] = ()
+    """What is searched in objectnav; default: every category of things in the scenes."""
+    seed: int = 0
+    """Another seed, other episodes."""
+    agent: str | None = None
+    """The body that walks; default pointnav-gibson, for objectnav objectnav-hm3d."""
+    min_distance: float = 1.0
+    """Shortest path at least this long, metres."""
+    max_distance: float = 30.0
+    """Shortest path at most this long, metres."""
+    ratio: float | None = None
+    """Ways with a smaller ratio of shortest path to straight line are kept only now and then; default 1.1,
+    for objectnav 1.05."""
+    scenes_dir: Path | None = None
+    """Folder that scene paths are below; the file then names the scenes by their path in it."""
+    by_scene: bool = False
+    """Write a file for each scene into content/ beside the main one."""
+    json: bool = False
+    """Print what was written as JSON, alone on standard output."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check the episodes of a file: scene there, start on the surface, goal reachable, distance right.
+
+    Exit code 0 when all are sound, 1 when some are not.
+
+    For example:
+
+        pomagym episodes check val.json.gz
+        pomagym episodes check val.json.gz --scenes-dir data/scene_datasets --json
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The episode file (.json.gz)."""
+    scene: str | None = None
+    """A mesh file to check against in place of the scenes that the file names."""
+    scenes_dir: Path | None = None
+    """Folder that the scenes named in the file lie below; default: the usual places."""
+    agent: str = "pointnav-gibson"
+    """The body that walks: pointnav-gibson or objectnav-hm3d."""
+    navmesh: Path | None = None
+    """A .navmesh file of Habitat's to walk on; default: a surface is built from each mesh."""
+    tolerance: float = 0.02
+    """Share by which a recorded distance may differ from the measured one."""
+    json: bool = False
+    """Print every finding as JSON, alone on standard output."""
+
+
+Config = (
+    Annotated[Generate, tyro.conf.subcommand("generate")] | Annotated[Check, tyro.conf.subcommand("check")]
+)
+
+
+def execute(config: Generate | Check) -> int:
+    """Make or check episodes."""
+    return _generate(config) if isinstance(config, Generate) else _check(config)
+
+
+def _generate(config: Generate) -> int:
+    from envs.episodes import write_episodes
+    from envs.episodes.objectnav_generator import category_tables
+    from envs.task_source import list_scenes
+    from poma3d.errors import SettingError
+    from pomagym.progress import Bar
+
+    if config.task not in ("pointnav", "objectnav"):
+        raise SettingError(f"unknown task {config.task!r}; the tasks are pointnav, objectnav")
+    if not config.out.name.endswith(".json.gz"):
+        raise SettingError(f"episodes are written as .json.gz, found --out {config.out}")
+    if config.count < 1:
+        raise SettingError(f"at least 1 episode is needed, found --count {config.count}")
+    scenes = [str(scene) for choice in config.scene for scene in list_scenes(choice)]
+    episodes: list[Episode] = []
+    with Bar("episodes", config.count * len(scenes)) as bar:
+        for scene in scenes:
+            made = _episodes_of(config, scene, lambda done: bar.advance())
+            episodes += [replace(e, episode_id=str(len(episodes) + k)) for k, e in enumerate(made)]
+    categories = None
+    if config.task == "objectnav":
+        found = {episode.object_category for episode in episodes if episode.object_category}
+        categories = category_tables(config.categories or sorted(found))
+    files = write_episodes(config.out, episodes, categories=categories, by_scene=config.by_scene)
+    distances = [episode.geodesic_distance or 0.0 for episode in episodes]
+    if config.json:
+        written = {"files": [str(file) for file in files], "episodes": len(episodes), "scenes": len(scenes)}
+        print(json.dumps({**written, "geodesic_distance": {"min": min(distances), "max": max(distances)}}))
+    else:
+        print(
+            f"{len(episodes)} episodes in {len(scenes)} scenes, shortest paths of {min(distances):.1f} to"
+            f" {max(distances):.1f} m: {', '.join(map(str, files))}"
+        )
+    return 0
+
+
+def _episodes_of(config: Generate, scene: str, progress: Callable[[int], None]) -> list[Episode]:
+    """The episodes of one scene, which they call by its path below the scenes' folder where that is given."""
+    from envs.embodiment import agent_preset
+    from envs.episodes.objectnav_generator import ObjectNavSettings, generate_objectnav
+    from envs.episodes.pointnav_generator import PointNavSettings, generate_pointnav
+    from envs.simulators.open import open_simulator
+
+    distances: dict[str, Any] = {"min_distance": config.min_distance, "max_distance": config.max_distance}
+    if config.ratio is not None:
+        distances["ratio"] = config.ratio
+    objectnav = config.task == "objectnav"
+    agent = agent_preset(config.agent or ("objectnav-hm3d" if objectnav else "pointnav-gibson"))
+    simulator = open_simulator(scene, agent, scenes_dir=config.scenes_dir)
+    try:
+        if not objectnav:
+            settings = PointNavSettings(**distances)
+            return generate_pointnav(
+                simulator, config.count, config.seed, settings, scene_id=scene, progress=progress
+            )
+        starts = replace(ObjectNavSettings().starts, **distances)
+        return generate_objectnav(
+            simulator,
+            config.count,
+            config.seed,
+            config.categories or None,
+            ObjectNavSettings(starts=starts),
+            scene_id=scene,
+            progress=progress,
+        )
+    finally:
+        simulator.close()
+
+
+def _check(config: Check) -> int:
+    from benchmarks.results import plain
+    from envs.embodiment import agent_preset
+    from envs.episodes import read_episodes
+    from envs.episodes.check import check_episodes
+    from envs.episodes.locate import locate_scene
+    from envs.simulators.shelf import Shelf
+    from pomagym.progress import Bar
+
+    dataset = read_episodes(config.file)
+
+    def locate(scene_id: str) -> str:
+        if config.scene is not None:
+            return config.scene
+        return locate_scene(scene_id, scenes_dir=config.scenes_dir, episode_file=config.file)
+
+    shelf = Shelf(agent_preset(config.agent), "raycast", locate, navmesh=config.navmesh)
+    checks = []
+    try:
+        with Bar("checking", len(dataset)) as bar:
+            for check in check_episodes(dataset, shelf.simulator, tolerance=config.tolerance):
+                checks.append(check)
+                bar.advance()
+    finally:
+        shelf.close()
+    bad = [check for check in checks if not check.valid]
+    if config.json:
+        rows = [{name: plain(value) for name, value in check.row().items()} for check in checks]
+        counts = {"episodes": len(checks), "valid": len(checks) - len(bad)}
+        print(json.dumps({**counts, "findings": rows}, indent=2, allow_nan=False))
+    else:
+        for check in bad:
+            print(f"{check.scene_id}, episode {check.episode_id}: {'; '.join(check.problems)}")
+        print(f"{len(checks) - len(bad)} of {len(checks)} episodes are sound: {config.file}")
+    return 1 if bad else 0

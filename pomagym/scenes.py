@@ -1,0 +1,122 @@
+"""`pomagym scenes`: the scenes there are, and procedural houses written as files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+MESH_ENDINGS = (".glb", ".gltf", ".obj", ".ply")
+
+
+@dataclass(frozen=True)
+class ListScenes:
+    """List what scenes there are: procedural splits, public data sets, and the mesh files of a folder.
+
+    For example:
+
+        pomagym scenes list
+        pomagym scenes list --folder data/scene_datasets
+    """
+
+    folder: Path | None = None
+    """A folder to look through, with all below it, for mesh files."""
+    json: bool = False
+    """Print the list as JSON, alone on standard output."""
+
+
+@dataclass(frozen=True)
+class GenerateScenes:
+    """Write procedural houses as .glb files, each with its semantics in a .semantics.json beside it.
+
+    For example:
+
+        pomagym scenes generate --split val --count 5 --out houses
+    """
+
+    out: Path
+    """Folder to write into; made where it is absent."""
+    split: str = "val"
+    """Which houses: train, val or test. The splits share no house."""
+    count: int = 5
+    """How many."""
+    first: int = 0
+    """Number of the first one; a number is always the same house, from 0 in each split."""
+    json: bool = False
+    """Print the files written as JSON, alone on standard output."""
+
+
+Config = (
+    Annotated[ListScenes, tyro.conf.subcommand("list")]
+    | Annotated[GenerateScenes, tyro.conf.subcommand("generate")]
+)
+
+
+def execute(config: ListScenes | GenerateScenes) -> int:
+    """List or write scenes."""
+    return _list(config) if isinstance(config, ListScenes) else _generate(config)
+
+
+def _list(config: ListScenes) -> int:
+    from envs.scenes.catalogue import CATALOGUE
+    from poma3d.errors import FileError
+
+    if config.folder is not None and not config.folder.is_dir():
+        raise FileError(config.folder, "is no folder")
+    files = [] if config.folder is None else _mesh_files(config.folder)
+    procedural = [f"procedural:{split}:N" for split in ("train", "val", "test")]
+    if config.json:
+        public = [asdict(scenes) for scenes in CATALOGUE]
+        listed = [str(file) for file in files]
+        print(json.dumps({"procedural": procedural, "public": public, "files": listed}, indent=2))
+        return 0
+    print("Procedural houses (nothing to download; N houses of a split):")
+    print("  " + "  ".join(procedural))
+    print("Published by others (fetch them from their makers, under their terms):")
+    for scenes in CATALOGUE:
+        print(f"  {scenes.name:<20} {scenes.what} ({scenes.terms})\n{'':23}{scenes.address}")
+    if config.folder is not None:
+        print(f"Mesh files in {config.folder}:")
+        for file in files:
+            print(f"  {file}  {file.stat().st_size / 2**20:.1f} MiB")
+        if not files:
+            print(f"  none ({', '.join(MESH_ENDINGS)})")
+    return 0
+
+
+def _mesh_files(folder: Path) -> list[Path]:
+    """Mesh files below a folder, semantic copies of scans left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in MESH_ENDINGS and path.is_file())
+    return sorted(path for path in found if ".semantic." not in path.name)
+
+
+def _generate(config: GenerateScenes) -> int:
+    from envs.scenes.houses import house
+    from envs.scenes.mesh import save_scene
+    from poma3d.errors import SettingError
+    from pomagym.progress import Bar
+
+    if config.count < 1:
+        raise SettingError(f"at least 1 house is needed, found --count {config.count}")
+    written = []
+    with Bar("houses", config.count) as bar:
+        for number in range(config.first, config.first + config.count):
+            scene = house(f"procedural:{config.split}:{number}")
+            path = config.out / f"{config.split}_{number:05d}.glb"
+            save_scene(scene, path)
+            written.append((path, scene))
+            bar.advance(path.name)
+    if config.json:
+        facts = [
+            {"file": str(path), "triangles": len(scene.triangles), "rooms": len(scene.rooms)}
+            for path, scene in written
+        ]
+        print(json.dumps({"scenes": facts}, indent=2))
+    else:
+        for path, scene in written:
+            things = len(scene.instances)
+            print(f"{path}  {len(scene.rooms)} rooms, {things} things, {len(scene.triangles):,} triangles")
+    return 0
