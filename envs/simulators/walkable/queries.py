@@ -26,6 +26,10 @@ _HALF = np.float32(0.5)
 _SEARCH_XZ = np.float32(2)
 _SEARCH_Y = np.float32(4)
 """Half the box in which Habitat looks for the nearest polygon, metres (``polyPickExt``)."""
+_FARTHEST = np.float32(1e6)
+"""Coordinates from here on, and those that are not numbers, lie off every surface, metres."""
+_ON_SURFACE = np.float32(1e-2)
+"""How far beside the surface a point may lie and still stand on it, metres."""
 _SEARCH_MARGIN = np.float32(0.001)
 _NUDGE = np.float32(1e-4)
 _MOST_NODES = 64
@@ -42,7 +46,7 @@ def nearest(corners, counts, triangles, triangle_offsets, rim, rim_offsets, boxe
     box holds none.
     """
     nan = np.float32(np.nan)
-    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)):
+    if not (abs(x) < _FARTHEST and abs(y) < _FARTHEST and abs(z) < _FARTHEST):
         return -1, nan, nan, nan
     best, bx, by, bz = -1, nan, nan, nan
     best_distance = np.float32(np.inf)
@@ -131,6 +135,24 @@ def snap(corners, counts, triangles, triangle_offsets, rim, rim_offsets, boxes, 
             points[b, 0], points[b, 1], points[b, 2],
         )
     return polygons, snapped
+
+
+@njit(cache=True, nogil=True)
+def navigable(
+    corners, counts, triangles, triangle_offsets, rim, rim_offsets, boxes, quanta, order, grid, cells, items,
+    points, max_y_delta,
+):
+    """Habitat's ``is_navigable``: whether each point (B, 3) stands on the surface."""
+    result = np.zeros(len(points), np.bool_)
+    for b in range(len(points)):
+        x, y, z = points[b, 0], points[b, 1], points[b, 2]
+        polygon, px, py, pz = nearest(
+            corners, counts, triangles, triangle_offsets, rim, rim_offsets, boxes, quanta, order, grid, cells, items,
+            x, y, z,
+        )
+        dx, dz = x - px, z - pz
+        result[b] = polygon >= 0 and abs(py - y) <= max_y_delta and math.sqrt(dx * dx + dz * dz) <= _ON_SURFACE
+    return result
 
 
 @njit(cache=True, nogil=True)
@@ -299,3 +321,11 @@ def border_distances(corners, counts, links, polygons, points, max_radius):
                 j = i
         results[b] = math.sqrt(nearest_square)
     return results
+
+
+@njit(cache=True, nogil=True)
+def height_on(corners, counts, triangles, triangle_offsets, polygon, x, z):
+    """Height of one polygon at a point over it; NaN where the point is not over it."""
+    if not contains(corners[polygon], counts[polygon], x, z):
+        return np.float32(np.nan)
+    return height_at(triangles, triangle_offsets[polygon], triangle_offsets[polygon + 1], x, z)
