@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -187,8 +187,7 @@ class RaycastSimulator:
         if self._scene is None:
             return 0
         shared = self._scene.vertices.nbytes + self._instance_of.nbytes
-        surface_bytes: Callable[[], int] | None = getattr(self._surface, "memory_bytes", None)
-        return self._triangles.memory_bytes() + shared + (surface_bytes() if surface_bytes else 0)
+        return self._triangles.memory_bytes() + shared + getattr(self._surface, "nbytes", 0)
 
     def close(self) -> None:
         """Give everything back, once the renders under way have ended. May be called twice."""
