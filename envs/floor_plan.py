@@ -156,7 +156,7 @@ def _draw_down(corners, triangles, bottom, cut, height, seen, lid_height, lid, w
                     seen[row, column] = t
 
 
-def _category_colour(category: str) -> tuple[int, int, int]:
+def category_colour(category: str) -> tuple[int, int, int]:
     """The same colour for a category in every scene and run."""
     return _PALETTE[hashlib.sha256(category.encode()).digest()[0] % len(_PALETTE)]
 
@@ -177,7 +177,7 @@ def _structural(scene: Scene, window: Window) -> np.ndarray:
 
 def _triangle_colours(scene: Scene, structural: np.ndarray) -> np.ndarray:
     """(M, 3) float32: the building plain, things by their category."""
-    table = [_category_colour(i.category) for i in scene.instances] + [_OBJECT]
+    table = [category_colour(i.category) for i in scene.instances] + [_OBJECT]
     ids = np.where(structural, len(scene.instances), scene.instance_ids)
     return np.array(table, np.float32)[ids]
 
