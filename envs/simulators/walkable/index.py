@@ -81,7 +81,9 @@ def index_navmesh(navmesh: Navmesh) -> SurfaceIndex:
     """Prepare a navmesh for queries."""
     counts = navmesh.corner_counts
     used = np.arange(MAX_CORNERS) < counts[:, None]
-    corners = np.ascontiguousarray(np.where(used[..., None], navmesh.vertices[navmesh.polygons], 0), np.float32)
+    corners = np.ascontiguousarray(
+        np.where(used[..., None], navmesh.vertices[navmesh.polygons], 0), np.float32
+    )
     triangles = np.ascontiguousarray(navmesh.detail_vertices[navmesh.detail_triangles], np.float32)
     owners = np.repeat(np.arange(len(counts)), np.diff(navmesh.detail_offsets))
     areas = np.bincount(owners, _areas(triangles), minlength=len(counts))
@@ -123,8 +125,8 @@ def _areas(triangles: np.ndarray) -> np.ndarray:
 def _islands(navmesh, corners, used, areas, usable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Connected parts, largest area first: of each polygon (P,), areas (I,) and radii (I,).
 
-    As in habitat-sim's ``IslandSystem``, the radius is the largest distance of a corner from the mean of all corners,
-    where a corner counts once for each polygon it belongs to.
+    As in habitat-sim's ``IslandSystem``, the radius is the largest distance of a corner from the mean of all
+    corners, where a corner counts once for each polygon it belongs to.
     """
     polygon, edge = np.nonzero(navmesh.neighbours >= 0)
     across = navmesh.neighbours[polygon, edge]
@@ -153,8 +155,11 @@ def _rim(corners, counts, triangles, owners) -> tuple[np.ndarray, np.ndarray]:
     )  # (P, 6) the next corner, cyclically
     polygon_ends = np.take_along_axis(corners, following[..., None], axis=1)[owners]
     # (T, 3 edges, 2 ends, 6 polygon edges)
-    distance = _distance_to_segments(edges[:, :, :, None, [0, 2]], polygon_starts[:, None, None][..., [0, 2]],
-                                     polygon_ends[:, None, None][..., [0, 2]])
+    distance = _distance_to_segments(
+        edges[:, :, :, None, [0, 2]],
+        polygon_starts[:, None, None][..., [0, 2]],
+        polygon_ends[:, None, None][..., [0, 2]],
+    )
     valid = (np.arange(MAX_CORNERS) < counts[:, None])[owners]
     on_edge = ((distance < _ON_EDGE).all(axis=2) & valid[:, None]).any(axis=2)  # (T, 3)
     triangle, side = np.nonzero(on_edge)
@@ -200,7 +205,8 @@ def _tree_order(boxes: np.ndarray) -> np.ndarray:
 
 
 def _grid(corners, used, usable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Grid over the xz plane: its numbers, where each cell's polygons begin, and the usable polygons by cell."""
+    """Grid over the xz plane: its numbers, where each cell's polygons begin, and the usable polygons by
+    cell."""
     plane = corners[..., [0, 2]].astype(np.float64)
     low = np.where(used[..., None], plane, np.inf).min(axis=1)
     high = np.where(used[..., None], plane, -np.inf).max(axis=1)

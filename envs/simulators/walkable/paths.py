@@ -1,9 +1,10 @@
 """Paths as Habitat finds them: A* over polygons by the middles of their edges, then the string pulled tight.
 
-Such a path is the shortest within its corridor of polygons, not always the shortest of all (up to a fifth longer on the
-scenes of the tests, equal on most pairs); Habitat's measures are made of these lengths, so these they must be. After
-habitat-sim 0.3.4 (``PathFinder::findPath``) and its Detour (``findPath``, ``findStraightPath``, ``dtNodeQueue``);
-unlike there, corridors may have any number of polygons. Everything is float32 but the length.
+Such a path is the shortest within its corridor of polygons, not always the shortest of all (up to a fifth
+longer on the scenes of the tests, equal on most pairs); Habitat's measures are made of these lengths, so
+these they must be. After habitat-sim 0.3.4 (``PathFinder::findPath``) and its Detour (``findPath``,
+``findStraightPath``, ``dtNodeQueue``); unlike there, corridors may have any number of polygons. Everything is
+float32 but the length.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def _rise(heap, places, totals, i, node):
 
 @njit(cache=True, nogil=True)
 def find_corridor(corners, counts, links, first, last, start, end, corridor):
-    """Polygons from ``first`` to ``last``: written to ``corridor``, their number returned (0 where there is no way)."""
+    """Polygons from ``first`` to ``last``: written to ``corridor``, their number returned (0 where there is
+    no way)."""
     if first == last:
         corridor[0] = first
         return 1
@@ -97,7 +99,9 @@ def find_corridor(corners, counts, links, first, last, start, end, corridor):
                         break
                 following = edge + 1 if edge + 1 < counts[current] else 0
                 for c in range(3):
-                    places[neighbour, c] = (corners[current, edge, c] + corners[current, following, c]) * _HALF
+                    places[neighbour, c] = (
+                        corners[current, edge, c] + corners[current, following, c]
+                    ) * _HALF
             nx, ny, nz = places[neighbour, 0], places[neighbour, 1], places[neighbour, 2]
             onwards = _distance(nx, ny, nz, ex, ey, ez)
             cost = costs[current] + _distance(cx, cy, cz, nx, ny, nz)
@@ -246,7 +250,8 @@ def path_between(corners, counts, links, first, last, start, end, on_start, on_e
 def path_lengths(
     corners, counts, links, islands, polygons, points, snapped, chosen, goal_polygons, goals, snapped_goals
 ):
-    """Length (B,) of the path from each of ``points`` to the goal ``chosen`` (B,) for it; infinite where there is none."""
+    """Length (B,) of the path from each of ``points`` to the goal ``chosen`` (B,) for it; infinite where
+    there is none."""
     lengths = np.full(len(points), np.inf)
     corridor = np.empty(len(counts), np.int32)
     bends = np.empty((len(counts) + 2, 3), np.float32)
@@ -254,7 +259,16 @@ def path_lengths(
         p, g = polygons[b], chosen[b]
         if p >= 0 and g >= 0 and islands[p] == islands[goal_polygons[g]]:
             _, lengths[b] = path_between(
-                corners, counts, links, p, goal_polygons[g], points[b], goals[g], snapped[b], snapped_goals[g],
-                corridor, bends,
+                corners,
+                counts,
+                links,
+                p,
+                goal_polygons[g],
+                points[b],
+                goals[g],
+                snapped[b],
+                snapped_goals[g],
+                corridor,
+                bends,
             )
     return lengths

@@ -1,8 +1,8 @@
 """Questions of one polygon: is a point over it, how high is it there, where is its nearest point.
 
-Detour's arithmetic in Detour's precision (``Detour/Source/DetourCommon.cpp``, ``DetourNavMesh.cpp``), because where a
-point within a rounding error of an edge belongs decides whether a walk gets round a corner. Everything is float32;
-``corners`` are (6, 3), of which the first ``count`` are used.
+Detour's arithmetic in Detour's precision (``Detour/Source/DetourCommon.cpp``, ``DetourNavMesh.cpp``), because
+where a point within a rounding error of an edge belongs decides whether a walk gets round a corner.
+Everything is float32; ``corners`` are (6, 3), of which the first ``count`` are used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _DEGENERATE = np.float32(1e-6)
 
 @njit(cache=True, nogil=True, inline="always")
 def closest_on_segment(x, z, ax, az, bx, bz):
-    """Squared distance in the xz plane from a point to a segment, and how far along (0..1) its nearest point is."""
+    """Squared distance in the xz plane from a point to a segment, and how far along (0..1) its nearest point
+    is."""
     ux, uz = bx - ax, bz - az
     dx, dz = x - ax, z - az
     length = ux * ux + uz * uz
@@ -49,7 +50,8 @@ def contains(corners, count, x, z):
 
 @njit(cache=True, nogil=True)
 def height_at(triangles, first, last, x, z):
-    """Height of the detail triangles ``first:last`` (T, 3, 3) at a point; beside them all, that of the nearest edge."""
+    """Height of the detail triangles ``first:last`` (T, 3, 3) at a point; beside them all, that of the
+    nearest edge."""
     for t in range(first, last):
         ax, ay, az = triangles[t, 0, 0], triangles[t, 0, 1], triangles[t, 0, 2]
         bx, bz = triangles[t, 1, 0] - ax, triangles[t, 1, 2] - az

@@ -1,4 +1,5 @@
-"""The walkable surface behind the `Surface` protocol: habitat-sim's ``PathFinder``, batched, without shared scratch."""
+"""The walkable surface behind the `Surface` protocol: habitat-sim's ``PathFinder``, batched, without shared
+scratch."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ _MOST_DRAWS = 1000
 class NavmeshSurface:
     """Answers the questions of `envs.simulators.protocol.Surface` on a `Navmesh`, as habitat-sim 0.3.4 does.
 
-    Points are those of Habitat's world frame, metres; answers are float32 points and float64 lengths. As in Habitat, a
-    point belongs to the nearest polygon within 2 m sideways and 4 m up or down; a point with none is off the surface.
-    Nothing changes after construction, so threads may share a surface; the kernels release the interpreter's lock.
+    Points are those of Habitat's world frame, metres; answers are float32 points and float64 lengths. As in
+    Habitat, a point belongs to the nearest polygon within 2 m sideways and 4 m up or down; a point with none
+    is off the surface. Nothing changes after construction, so threads may share a surface; the kernels
+    release the interpreter's lock.
 
     Args:
         navmesh: built by `envs.simulators.walkable.build.build_navmesh` or read by
@@ -33,7 +35,9 @@ class NavmeshSurface:
 
     def __init__(self, navmesh: Navmesh) -> None:
         if len(navmesh.polygons) == 0:
-            raise SceneError("the navmesh has no polygons: the scene has no floor that the agent could stand on")
+            raise SceneError(
+                "the navmesh has no polygons: the scene has no floor that the agent could stand on"
+            )
         self.navmesh = navmesh
         self._index = index_navmesh(navmesh)
         if not self._index.usable.any():
@@ -47,36 +51,40 @@ class NavmeshSurface:
         self.bounds = np.array(bounds, np.float32)
 
     def is_navigable(self, points: np.ndarray, max_y_delta: float = 0.5) -> np.ndarray:
-        """Whether each point (B, 3) stands on the surface: within 1 cm sideways, ``max_y_delta`` metres up or down."""
-        return navigable(*self._places, _batch(points, "points"), np.float32(max_y_delta))
+        """Whether each point (B, 3) stands on the surface: within 1 cm sideways, ``max_y_delta`` metres up
+        or down."""
+        return navigable(self._places, _batch(points, "points"), np.float32(max_y_delta))
 
     def snap_point(self, points: np.ndarray) -> np.ndarray:
         """The nearest points (B, 3) on the surface; NaN where there is none within the search box."""
-        return snap(*self._places, _batch(points, "points"))[1]
+        return snap(self._places, _batch(points, "points"))[1]
 
     def try_step(self, start: np.ndarray, end: np.ndarray, *, sliding: bool = True) -> np.ndarray:
         """Where walks from ``start`` (B, 3) straight to ``end`` (B, 3) come to: (B, 3).
 
-        A walk that cannot begin (its start or end is off the surface, or they lie on different islands) stays at
-        ``start``.
+        A walk that cannot begin (its start or end is off the surface, or they lie on different islands) stays
+        at ``start``.
 
         Raises:
             SettingError: the shapes differ or a coordinate is not finite.
         """
         starts, ends = _batch(start, "start"), _batch(end, "end")
         if starts.shape != ends.shape:
-            raise SettingError(f"start and end must have the same shape, found {starts.shape} and {ends.shape}")
+            raise SettingError(
+                f"start and end must have the same shape, found {starts.shape} and {ends.shape}"
+            )
         if not (np.isfinite(starts).all() and np.isfinite(ends).all()):
             raise SettingError("start and end must be finite, found NaN or infinity among their coordinates")
         index = self._index
-        return try_steps(*self._places, index.links, index.islands, starts, ends, bool(sliding))
+        return try_steps(self._places, index.links, index.islands, starts, ends, bool(sliding))
 
     def distance_field(self, goals: np.ndarray) -> PathField:
         """Prepare path lengths to the nearest of ``goals`` (G, 3); see `PathField`."""
         return PathField(self, goals)
 
     def geodesic_distance(self, start: np.ndarray, goals: np.ndarray) -> np.ndarray:
-        """Length (B,) of the path from each start (B, 3) to the nearest of the goals (G, 3); inf where there is none.
+        """Length (B,) of the path from each start (B, 3) to the nearest of the goals (G, 3); inf where there
+        is none.
 
         For goals that stay, prepare a `distance_field` once.
         """
@@ -100,7 +108,6 @@ class NavmeshSurface:
             low, high = cumulated[first_of_island[[island, island + 1]]]
             if not low < high:
                 raise SettingError(f"island {island} has no area to draw a point from")
-        index = self._index
         for _ in range(_MOST_DRAWS):
             along, s, t = rng.random(3)
             chosen = int(np.searchsorted(cumulated, low + along * (high - low), side="right")) - 1
@@ -108,23 +115,24 @@ class NavmeshSurface:
             a, b, c = triangles[chosen]
             s = np.sqrt(s)
             point = ((1 - s) * a + s * (1 - t) * b + s * t * c).astype(np.float32)
-            point[1] = height_on(
-                index.corners, index.counts, index.triangles, index.triangle_offsets, owners[chosen], point[0], point[2]
-            )
+            point[1] = height_on(self._places, owners[chosen], point[0], point[2])
             # rounding may put a point on an edge outside, where Habitat, too, draws again
             if np.isfinite(point[1]) and self.is_navigable(point[None])[0]:
                 return point
-        raise SceneError("no navigable point found: every polygon is thinner than the precision of its coordinates")
+        raise SceneError(
+            "no navigable point found: every polygon is thinner than the precision of its coordinates"
+        )
 
     def distance_to_closest_obstacle(self, points: np.ndarray, max_radius: float = 2.0) -> np.ndarray:
-        """Horizontal distance (B,) from the snapped points to the border, at most ``max_radius``; 0 where off.
+        """Horizontal distance (B,) from the snapped points to the border, at most ``max_radius``; 0 where
+        off.
 
         Raises:
             SettingError: ``max_radius`` is negative or not finite.
         """
         if not 0 <= max_radius < np.inf:
             raise SettingError(f"max_radius must be at least 0 m and finite, found {max_radius!r}")
-        polygons, snapped = snap(*self._places, _batch(points, "points"))
+        polygons, snapped = snap(self._places, _batch(points, "points"))
         index = self._index
         distances = border_distances(
             index.corners, index.counts, index.links, polygons, snapped, np.float32(max_radius)
@@ -133,12 +141,12 @@ class NavmeshSurface:
 
     def island(self, points: np.ndarray) -> np.ndarray:
         """Index (B,) int64 of the connected part of each snapped point, largest part first; -1 where off."""
-        polygons, _ = snap(*self._places, _batch(points, "points"))
+        polygons, _ = snap(self._places, _batch(points, "points"))
         return np.where(polygons >= 0, self._index.islands[polygons], -1).astype(np.int64)
 
     def island_radius(self, points: np.ndarray) -> np.ndarray:
         """Radius (B,) in metres of the island of each snapped point, as Habitat measures it; 0 where off."""
-        polygons, _ = snap(*self._places, _batch(points, "points"))
+        polygons, _ = snap(self._places, _batch(points, "points"))
         return np.where(polygons >= 0, self._index.island_radii[self._index.islands[polygons]], 0.0)
 
     @property
@@ -157,10 +165,14 @@ class NavmeshSurface:
         step = np.float32(cell)
         extent = (self.bounds[1] - self.bounds[0])[[0, 2]] / step
         if float(extent[0]) * float(extent[1]) > _MOST_CELLS:
-            raise SettingError(f"a map of {extent[1]:.0f} x {extent[0]:.0f} cells is too large; make cell larger")
+            raise SettingError(
+                f"a map of {extent[1]:.0f} x {extent[0]:.0f} cells is too large; make cell larger"
+            )
         columns, rows = extent.astype(int)
         # sums of steps, not multiples: Habitat's own rounding
-        xs = np.cumsum(np.concatenate([self.bounds[:1, 0], np.full(columns, step)]), dtype=np.float32)[:columns]
+        xs = np.cumsum(np.concatenate([self.bounds[:1, 0], np.full(columns, step)]), dtype=np.float32)[
+            :columns
+        ]
         zs = np.cumsum(np.concatenate([self.bounds[:1, 2], np.full(rows, step)]), dtype=np.float32)[:rows]
         points = np.empty((rows, columns, 3), np.float32)
         points[..., 0], points[..., 1], points[..., 2] = xs, height, zs[:, None]
@@ -170,7 +182,9 @@ class NavmeshSurface:
     def nbytes(self) -> int:
         """Bytes that the surface holds."""
         holders = (self._index, self._topology)
-        arrays = [value for holder in holders for value in vars(holder).values() if isinstance(value, np.ndarray)]
+        arrays = [
+            value for holder in holders for value in vars(holder).values() if isinstance(value, np.ndarray)
+        ]
         arrays += [array for array in self._samples if isinstance(array, np.ndarray)]
         return self.navmesh.nbytes + sum(array.nbytes for array in arrays)
 
@@ -178,10 +192,10 @@ class NavmeshSurface:
 class PathField:
     """Path lengths to the nearest of some goals, as Habitat's ``find_path`` measures them.
 
-    One goal: the path that Habitat finds. Many goals: an exact wave from all of them says which is nearest, and the
-    length is that of Habitat's path there, so that hundreds of goals cost what one costs. (Habitat searches to every
-    goal and takes the least; as its paths are not always shortest, that goal is another one in less than 1 % of cases.)
-    Points off the surface are infinitely far, as are goals off it.
+    One goal: the path that Habitat finds. Many goals: an exact wave from all of them says which is nearest,
+    and the length is that of Habitat's path there, so that hundreds of goals cost what one costs. (Habitat
+    searches to every goal and takes the least; as its paths are not always shortest, that goal is another one
+    in less than 1 % of cases.) Points off the surface are infinitely far, as are goals off it.
 
     Raises:
         SettingError: ``goals`` is not (G, 3).
@@ -190,7 +204,7 @@ class PathField:
     def __init__(self, surface: NavmeshSurface, goals: np.ndarray) -> None:
         self._surface = surface
         self._goals = _batch(goals, "goals")
-        self._goal_polygons, self._snapped = snap(*surface._places, self._goals)
+        self._goal_polygons, self._snapped = snap(surface._places, self._goals)
         self._wave = None
         if len(self._goals) > 1:
             self._wave = spread_from(
@@ -198,10 +212,11 @@ class PathField:
             )
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """Path length (B,) in metres from points (B, 3) to the nearest goal; infinite where there is no path."""
+        """Path length (B,) in metres from points (B, 3) to the nearest goal; infinite where there is no
+        path."""
         points = _batch(points, "points")
         index = self._surface._index
-        polygons, snapped = snap(*self._surface._places, points)
+        polygons, snapped = snap(self._surface._places, points)
         chosen = self._choose(polygons, snapped)
         return path_lengths(
             index.corners,
@@ -221,7 +236,7 @@ class PathField:
         """The path from a point (3,) to the nearest goal."""
         start = _batch(np.asarray(point)[None], "point")
         index = self._surface._index
-        polygons, snapped = snap(*self._surface._places, start)
+        polygons, snapped = snap(self._surface._places, start)
         goal = int(self._choose(polygons, snapped)[0])
         polygon = polygons[0]
         if polygon < 0 or goal < 0 or index.islands[polygon] != index.islands[self._goal_polygons[goal]]:
@@ -268,7 +283,9 @@ def _batch(points: np.ndarray, name: str) -> np.ndarray:
     try:
         batch = np.array(points, np.float32, order="C", ndmin=2)
     except (TypeError, ValueError) as error:
-        raise SettingError(f"{name} must be numbers of shape (B, 3), found {type(points).__name__}") from error
+        raise SettingError(
+            f"{name} must be numbers of shape (B, 3), found {type(points).__name__}"
+        ) from error
     if batch.size == 0:
         return np.empty((0, 3), np.float32)
     if batch.shape[1:] != (3,):
@@ -280,8 +297,8 @@ def _fans(index) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The usable polygons cut into triangles, island by island, to draw points from.
 
     Returns:
-        Triangles (K, 3, 3) float64, their polygons (K,) int64, areas cumulated from 0 (K + 1,), and where each island's
-        triangles begin (I + 1,).
+        Triangles (K, 3, 3) float64, their polygons (K,) int64, areas cumulated from 0 (K + 1,), and where
+        each island's triangles begin (I + 1,).
     """
     corners = index.corners.astype(np.float64)
     triangles = np.stack(

@@ -1,10 +1,11 @@
 """Exact distances over the polygons to the nearest of many goals: which goal is nearest, asked at every step.
 
-Straight lines spread from the goals through the edges of the polygons, as light does, and turn round the corners of the
-border; each edge remembers by which windows it was reached (the "continuous Dijkstra" of Mitchell, Mount and
-Papadimitriou, 1987, on a surface that is flat but for heights, with the expansion of Polyanya: Cui, Harabor, Grastien,
-IJCAI 2017, and windows dropped as Xin and Wang, ACM ToG 28(4), 2009, drop them). Directions are those of the xz plane,
-lengths those of space. A goal set costs a fraction of a millisecond, a query the windows of one polygon.
+Straight lines spread from the goals through the edges of the polygons, as light does, and turn round the
+corners of the border; each edge remembers by which windows it was reached (the "continuous Dijkstra" of
+Mitchell, Mount and Papadimitriou, 1987, on a surface that is flat but for heights, with the expansion of
+Polyanya: Cui, Harabor, Grastien, IJCAI 2017, and windows dropped as Xin and Wang, ACM ToG 28(4), 2009, drop
+them). Directions are those of the xz plane, lengths those of space. A goal set costs a fraction of a
+millisecond, a query the windows of one polygon.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _SMALLEST_TURN = 1e-4
 class Topology:
     """How the polygons' edges and corners meet: P polygons, F corner points.
 
-    Polygons that touch in a corner but not, step by step, in edges do not share the corner's point: no path leads
-    through it.
+    Polygons that touch in a corner but not, step by step, in edges do not share the corner's point: no path
+    leads through it.
     """
 
     corners: np.ndarray
@@ -52,10 +53,12 @@ class Topology:
 
 @dataclass(frozen=True, eq=False)
 class Wavefront:
-    """The windows by which the polygons were reached from the goals: W windows, P polygons, F corner points."""
+    """The windows by which the polygons were reached from the goals: W windows, P polygons, F corner
+    points."""
 
     windows: np.ndarray
-    """(W, 6) float64: the part of the edge (from, to; 0..1), the point last turned at, the distance from there."""
+    """(W, 6) float64: the part of the edge (from, to; 0..1), the point last turned at, the distance from
+    there."""
     sources: np.ndarray
     """(W, 2) int32: the edge entered by (-1: the goal lies in the polygon) and the goal."""
     offsets: np.ndarray
@@ -121,7 +124,8 @@ def find_topology(index: SurfaceIndex) -> Topology:
 def spread_from(
     index: SurfaceIndex, topology: Topology, polygons: np.ndarray, goals: np.ndarray
 ) -> Wavefront:
-    """Spread from ``goals`` (G, 3) float64 that lie on ``polygons`` (G,); those of polygon -1 are left out."""
+    """Spread from ``goals`` (G, 3) float64 that lie on ``polygons`` (G,); those of polygon -1 are left
+    out."""
     windows, sources, owners, distances, corner_goals = _spread(
         topology.corners,
         index.counts,
@@ -147,7 +151,8 @@ def _space(ax, ay, az, bx, by, bz):
 
 @njit(cache=True, nogil=True, inline="always")
 def _turn(ox, oz, ax, az, bx, bz):
-    """Positive where b lies, seen from o, beyond a in the sense from x to z; 0 where they are in line but for rounding.
+    """Positive where b lies, seen from o, beyond a in the sense from x to z; 0 where they are in line but for
+    rounding.
 
     Corners are float32, so that corners on one wall are only nearly in line.
     """
@@ -202,7 +207,8 @@ def _pop(keys, items, size):
 
 @njit(cache=True, nogil=True)
 def _spread(corners, counts, links, opposite, points, turning, winding, goal_polygons, goals):
-    """The search behind `spread_from`: windows, sources, the polygon of each window, and the corner points' distances."""
+    """The search behind `spread_from`: windows, sources, the polygon of each window, and the corner points'
+    distances."""
     capacity = 4 * len(counts) + 2 * len(goals) + 64
     windows = np.empty((capacity, 6))
     sources = np.empty((capacity, 2), np.int32)
@@ -279,7 +285,12 @@ def _spread(corners, counts, links, opposite, points, turning, winding, goal_pol
                     else:
                         vx, vy, vz, reached, turned, at_end = hx, hy, hz, high_base, high_corner, stop == 1.0
                         sign = -winding
-                    if not at_end or turned == root or not turning[turned] or reached > distances[turned] + _WORSE:
+                    if (
+                        not at_end
+                        or turned == root
+                        or not turning[turned]
+                        or reached > distances[turned] + _WORSE
+                    ):
                         continue
                     at_a = sign * _turn(rx, rz, vx, vz, ax, az)
                     at_b = sign * _turn(rx, rz, vx, vz, bx, bz)
@@ -356,7 +367,8 @@ def _longer_list(array, length):
 def nearest_goals(
     corners, counts, points, windows, sources, offsets, corner_distances, corner_goals, polygons, positions
 ):
-    """Exact distances (B,) and nearest goals (B,) of ``positions`` (B, 3) on ``polygons`` (B,); inf and -1: none."""
+    """Exact distances (B,) and nearest goals (B,) of ``positions`` (B, 3) on ``polygons`` (B,); inf and -1:
+    none."""
     distances = np.full(len(positions), np.inf)
     goals = np.full(len(positions), -1, np.int32)
     for b in range(len(positions)):
