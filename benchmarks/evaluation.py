@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import ResultsFolder, config_sha256
+from benchmarks.results import ResultsFolder, config_sha256, read_episodes
 from benchmarks.workers import Job, Misfortune, Outcome, run_jobs
 from poma3d.errors import FileError, SettingError
 
@@ -95,21 +95,28 @@ class NavigationRunnerFactory:
     """What to run."""
     recordings: Recordings | None = None
     """What to record; None = nothing."""
+    categories: tuple[str, ...] | None = None
+    """What `check_settings` returned."""
 
     def __call__(self) -> NavigationRunner:
         """Make the environment and the policy in this process."""
-        return NavigationRunner(self.run, self.recordings)
+        return NavigationRunner(self.run, self.recordings, self.categories)
 
 
 class NavigationRunner:
     """Runs episodes in one process (see `benchmarks.workers.Runner`)."""
 
-    def __init__(self, run: NavigationRun, recordings: Recordings | None = None) -> None:
+    def __init__(
+        self,
+        run: NavigationRun,
+        recordings: Recordings | None = None,
+        categories: Sequence[str] | None = None,
+    ) -> None:
         from policies.scripted import make_policy
 
         self._run, self._recordings = run, recordings
         self._policy = make_policy(run.policy)
-        self._env = make_environment(run)
+        self._env = make_environment(run, categories)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one episode and return its record; what is recorded of it is on the disk then."""
@@ -152,8 +159,13 @@ class NavigationRunner:
         return observers
 
 
-def make_environment(run: NavigationRun) -> Any:
-    """The environment of a run; scenes are loaded when an episode needs them."""
+def make_environment(run: NavigationRun, categories: Sequence[str] | None = None) -> Any:
+    """The environment of a run; scenes are loaded when an episode needs them.
+
+    Args:
+        run: the settings.
+        categories: of a search for objects, where they are known.
+    """
     import gymnasium
 
     from envs.registration import register_environments
@@ -174,6 +186,7 @@ def make_environment(run: NavigationRun) -> Any:
         seed=run.seed,
         render_mode="rgb_array",
         disable_env_checker=True,
+        **({} if categories is None else {"categories": categories}),
     )
 
 
@@ -253,39 +266,68 @@ def evaluate(
     Raises:
         UserError: bad settings, a bad episode, a folder of other settings, a full disk.
     """
+    factory = NavigationRunnerFactory(run, categories=check_settings(run))
     jobs = list_jobs(run)
     results = ResultsFolder(folder, run.as_config(), resume=resume, overwrite=overwrite)
     finished = results.finished()
     on_start(len(jobs), len(finished))
-    recordings = None
     if videos or recording:
         recordings = Recordings(str(folder), frozenset(jobs[:videos]), jobs[0] if recording else None)
+        factory = replace(factory, recordings=recordings)
 
     def keep(job: Job, record: dict[str, Any]) -> None:
         results.append(record)
         on_episode(record)
 
     outcome = Outcome()
-    summary: dict[str, Any] = {}
+
+    def finish() -> dict[str, Any]:
+        facts = {"retried": _listed(outcome.retried), "failed": _listed(outcome.failed)}
+        return results.finish(len(jobs), facts)
+
     try:
         run_jobs(
-            NavigationRunnerFactory(run, recordings),
-            [job for job in jobs if job not in finished],
+            factory,
+            by_scene([job for job in jobs if job not in finished]),
             keep,
             workers=workers,
             timeout=timeout,
             on_misfortune=on_misfortune,
             outcome=outcome,
         )
+    except BaseException:
+        if read_episodes(results.episodes_path):
+            finish()
+        else:
+            results.abandon()
+        raise
+    return Evaluation(Path(folder), finish(), outcome)
+
+
+def check_settings(run: NavigationRun) -> tuple[str, ...] | None:
+    """Refuse bad settings before anything is written or a worker is started.
+
+    Returns:
+        The categories of generated searches for objects in the order of their ids, so that no worker need
+        look through all scenes for them; None for other runs.
+    """
+    from policies.scripted import make_policy
+
+    make_policy(run.policy)
+    env = make_environment(run)
+    try:
+        if run.task != "objectnav" or isinstance(run.episodes, str):
+            return None
+        ids = env.unwrapped.category_ids
+        return tuple(sorted(ids, key=ids.__getitem__))
     finally:
-        summary = results.finish(
-            {
-                "episodes": {"asked": len(jobs), "finished": len(results.records)},
-                "retried": _listed(outcome.retried),
-                "failed": _listed(outcome.failed),
-            }
-        )
-    return Evaluation(Path(folder), summary, outcome)
+        env.close()
+
+
+def by_scene(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs with those of a scene together, since a change of scene costs a load."""
+    place = {scene: number for number, scene in enumerate(dict.fromkeys(job[0] for job in jobs))}
+    return sorted(jobs, key=lambda job: place[job[0]])
 
 
 def list_jobs(run: NavigationRun) -> list[Job]:

@@ -7,6 +7,7 @@ a folder with other settings is refused. Values that are not finite are written 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -75,19 +76,20 @@ class ResultsFolder:
         self.sha256 = config_sha256(config)
         self.episodes_path = self.folder / "episodes.jsonl"
         self.records: list[Record] = []
-        config_path = self.folder / "config.json"
-        if config_path.exists() or self.episodes_path.exists():
-            found = _read_config(config_path)
-            if found is not None and config_sha256(found) == self.sha256 and resume and not overwrite:
+        self._config_path = self.folder / "config.json"
+        if self.episodes_path.exists():
+            found = _read_config(self._config_path)
+            same = found is not None and config_sha256(found) == self.sha256
+            if same and resume and not overwrite:
                 self.records = read_episodes(self.episodes_path, mend=True)
                 return
-            if not overwrite and (found is None or config_sha256(found) != self.sha256):
+            if not same and not overwrite:
                 raise SettingError(
                     f"{self.folder} holds results of other settings ({_difference(found, self.config)});"
                     " name another --out, or throw them away with --overwrite"
                 )
-            self._clear()
-        write_text(config_path, json.dumps(self.config, indent=2, sort_keys=True) + "\n")
+        self._clear()
+        write_text(self._config_path, json.dumps(self.config, indent=2, sort_keys=True) + "\n")
 
     def finished(self) -> set[tuple[str, str]]:
         """(scene_id, episode_id) of the episodes that are done."""
@@ -124,10 +126,11 @@ class ResultsFolder:
             ) from error
         self.records.append(clean)
 
-    def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(self, asked: int, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Put the episodes in canonical order and write the summary of what is finished.
 
         Args:
+            asked: how many episodes were to be run.
             facts: further entries of the summary (``weights_sha256``, ``retried``, ...).
 
         Returns:
@@ -140,6 +143,7 @@ class ResultsFolder:
         )
         summary = {
             "measures": summarize(self.records),
+            "episodes": {"asked": asked, "finished": len(self.records)},
             "config": self.config,
             "config_sha256": self.sha256,
             "weights_sha256": None,
@@ -151,10 +155,21 @@ class ResultsFolder:
         write_text(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
         return summary
 
+    def abandon(self) -> None:
+        """Leave nothing behind of a run that finished no episode."""
+        self._clear()
+        with contextlib.suppress(OSError):  # absent, or a person keeps other things in it
+            self.folder.rmdir()
+
     def _clear(self) -> None:
         """Remove what runs write here, and nothing else that a person may have put beside it."""
-        for name in ("episodes.jsonl", "config.json", "summary.json", "recording.rrd", "index.html"):
-            (self.folder / name).unlink(missing_ok=True)
+        if not self.folder.is_dir():
+            return
+        try:
+            for name in ("episodes.jsonl", "config.json", "summary.json", "recording.rrd", "index.html"):
+                (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise FileError(self.folder / name, f"cannot be removed ({error.strerror})") from error
         shutil.rmtree(self.folder / "videos", ignore_errors=True)
 
 

@@ -31,7 +31,7 @@ def test_a_run_leaves_episodes_in_canonical_order_and_a_summary(tmp_path):
         results.append(
             record(episode, success=True, spl=np.float32(0.5), steps=np.int64(episode), time_s=0.1)
         )
-    summary = results.finish({"retried": []})
+    summary = results.finish(3, {"retried": []})
     lines = (tmp_path / "r" / "episodes.jsonl").read_text().splitlines()
     assert [json.loads(line)["episode_id"] for line in lines] == ["1", "2", "10"]
     assert summary == json.loads((tmp_path / "r" / "summary.json").read_text())
@@ -107,13 +107,13 @@ def test_values_that_are_not_finite_become_null_and_leave_the_mean_alone(tmp_pat
     results = ResultsFolder(tmp_path, {})
     results.append(record(0, distance_to_goal=float("inf")))
     results.append(record(1, distance_to_goal=2.0))
-    summary = results.finish({})
+    summary = results.finish(0, {})
     assert summary["measures"]["distance_to_goal"] == {"mean": 2.0, "ci95": [2.0, 2.0], "n": 1}
     assert "Infinity" not in (tmp_path / "episodes.jsonl").read_text()
 
 
 def test_no_episode_gives_an_empty_summary(tmp_path):
-    assert ResultsFolder(tmp_path, {}).finish({})["measures"] == {}
+    assert ResultsFolder(tmp_path, {}).finish(0, {})["measures"] == {}
 
 
 def test_the_interval_is_that_of_the_normal_approximation_and_repeats():

@@ -60,7 +60,7 @@ def collect(folder, jobs, factory, **settings):
     """Run jobs into a results folder; its lines without their times, and the outcome."""
     results = ResultsFolder(folder, {"a": 1})
     outcome = run_jobs(factory, jobs, lambda job, record: results.append(record), **settings)
-    results.finish({})
+    results.finish(0, {})
     lines = read_episodes(folder / "episodes.jsonl")
     return [{k: v for k, v in line.items() if not k.startswith("time_")} for line in lines], outcome
 
