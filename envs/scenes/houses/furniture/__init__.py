@@ -1,0 +1,1 @@
+"""Furniture: parametric pieces of recognisable shape, a family a file."""

@@ -1,0 +1,105 @@
+"""Can an agent get from every room to every other? A walking grid over the whole house, and what gives way."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, label
+
+from envs.scenes.houses.floorplan import Layout, Rect
+from envs.scenes.houses.openings import Opening
+from envs.scenes.houses.space import CELL, Placed, RoomSpace
+
+CLEARANCE = 0.26
+"""Free distance on all sides of the way, metres: a radius of 0.18 and what a voxel grid of 5 cm loses."""
+
+
+def walkable(
+    layout: Layout, openings: list[Opening], solids: list[Rect]
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Cells (X, Z) bool of the house whose centre is at least `CLEARANCE` from everything, and the corner's (x, z)."""
+    x0, z0 = (min(room.rect[k] for room in layout.rooms) - 0.5 for k in (0, 1))
+    x1, z1 = (max(room.rect[k] for room in layout.rooms) + 0.5 for k in (2, 3))
+    free = np.zeros((int((x1 - x0) / CELL) + 1, int((z1 - z0) / CELL) + 1), dtype=bool)
+
+    def fill(rect: Rect, value: bool) -> None:
+        # a cell is free only if all of it is free, and taken if any of it is
+        inset = CELL / 2 - 1e-6 if value else -(CELL / 2 - 1e-6)
+        i0, i1 = np.ceil(
+            [(rect.x0 - x0 + inset) / CELL - 0.5, (rect.x1 - x0 - inset) / CELL - 0.5 + 1e-9]
+        ).astype(int)
+        j0, j1 = np.ceil(
+            [(rect.z0 - z0 + inset) / CELL - 0.5, (rect.z1 - z0 - inset) / CELL - 0.5 + 1e-9]
+        ).astype(int)
+        free[max(i0, 0) : max(i1, 0), max(j0, 0) : max(j1, 0)] = value
+
+    for room in layout.rooms:
+        fill(room.rect, True)
+    for opening in openings:
+        if opening.kind in ("door", "arch"):
+            r = opening.rect
+            # the lining narrows the cut; the cut reaches a little into both rooms so that no cell line stays between
+            wide = (
+                Rect(r.x0 + 0.02, r.z0 - CELL, r.x1 - 0.02, r.z1 + CELL)
+                if opening.along_x
+                else Rect(r.x0 - CELL, r.z0 + 0.02, r.x1 + CELL, r.z1 - 0.02)
+            )
+            fill(wide, True)
+    for solid in solids:
+        fill(solid, False)
+    return distance_transform_edt(free) * CELL >= CLEARANCE, (x0, z0)  # type: ignore[operator]
+
+
+def unreached_rooms(layout: Layout, openings: list[Opening], solids: list[Rect]) -> list[int]:
+    """Rooms of which less than half a square metre, or less than most of the free floor, can be reached from the rest."""
+    grid, (x0, z0) = walkable(layout, openings, solids)
+    parts, count = label(grid)  # type: ignore[misc]
+    if count == 0:
+        return list(range(len(layout.rooms)))
+    main = int(np.bincount(parts.ravel())[1:].argmax()) + 1
+    out = []
+    for i, room in enumerate(layout.rooms):
+        r = room.rect
+        own = parts[
+            int((r.x0 - x0) / CELL) : int((r.x1 - x0) / CELL) + 1,
+            int((r.z0 - z0) / CELL) : int((r.z1 - z0) / CELL) + 1,
+        ]
+        reached, walk = int((own == main).sum()), int((own > 0).sum())
+        if reached * CELL * CELL < 0.3 or reached < 0.7 * walk:
+            out.append(i)
+    return out
+
+
+def make_way(layout: Layout, openings: list[Opening], spaces: list[RoomSpace]) -> int:
+    """Take furniture away until every room can be reached, the least important and last placed first.
+
+    Returns:
+        How many pieces were taken away.
+    """
+    removed = 0
+    while True:
+        leaves = [o.leaf(layout.rooms[o.swing].rect) for o in openings if o.swing is not None]
+        solids = leaves + [item.rect for space in spaces for item in space.placed if item.solid]
+        lost = unreached_rooms(layout, openings, solids)
+        if not lost:
+            return removed
+        near = set(lost) | {j for o in openings for i in o.rooms for j in o.rooms if i in lost}
+        victims = [
+            item
+            for space in spaces
+            if space.index in near
+            for item in space.placed
+            if item.solid and item.piece.category not in ("curtain", "radiator")
+        ]
+        if not victims:
+            return removed
+        victim = max(
+            range(len(victims)), key=lambda k: (victims[k].room in lost, not victims[k].essential, k)
+        )
+        take_away(spaces, victims[victim])
+        removed += 1
+
+
+def take_away(spaces: list[RoomSpace], item: Placed) -> None:
+    """Remove a piece and all that stands on it or hangs on it."""
+    space = next(space for space in spaces if space.index == item.room)
+    space.placed = [other for other in space.placed if other is not item and other.on is not item]

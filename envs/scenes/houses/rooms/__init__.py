@@ -1,0 +1,1 @@
+"""How each kind of room is furnished, a kind a file."""
