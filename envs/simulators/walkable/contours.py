@@ -6,8 +6,6 @@ starts here) in cells and cell heights, int32; an edge shared by two regions kee
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 
@@ -17,18 +15,6 @@ from envs.simulators.walkable.voxels import OpenSpans
 _MAX_STEPS = 39999
 _HOLE_AREA = -2
 """Twice the signed area below which a border is a hole: such borders run the other way round. Recast rounds so."""
-
-
-@dataclass(frozen=True, eq=False)
-class Contours:
-    """One closed outline a region, K of them with N points in all."""
-
-    points: np.ndarray
-    """(N, 4) int32: x, y, z and the region across the edge to the next point, 0 for a border."""
-    starts: np.ndarray
-    """(K + 1,) int64: the points of outline k are ``points[starts[k]:starts[k + 1]]``."""
-    regions: np.ndarray
-    """(K,) int32: the region of each outline."""
 
 
 @njit(cache=True, nogil=True)
@@ -47,36 +33,45 @@ def _corner_height(i, direction, floor, links):
 
 
 @njit(cache=True, nogil=True)
-def _trace(start, open_edges, raw, columns, floor, links, region, width):
-    """Walk around a border, one point a cell edge, and mark its edges as done. Returns the points and their count."""
+def _open_edges(links, region):
+    """For each floor the directions, one bit each, in which its region ends."""
+    edges = np.zeros(len(links), np.uint8)
+    for i in range(len(links)):
+        if region[i] != 0:
+            for direction in range(4):
+                j = links[i, direction]
+                if j < 0 or region[j] != region[i]:
+                    edges[i] |= 1 << direction
+    return edges
+
+
+@njit(cache=True, nogil=True)
+def _trace(start, edges, columns, floor, links, region, width, raw):
+    """Walk around a border and mark its edges as done: fills ``raw`` with a point a cell edge, returns how many."""
     direction = 0
-    while not open_edges[start] & (1 << direction):
+    while not edges[start] & (1 << direction):
         direction += 1
     first_direction = direction
-    i = start
+    i = np.int64(start)
     count = 0
     for _ in range(_MAX_STEPS):
         j = links[i, direction]
-        if open_edges[i] & (1 << direction):
-            if count == len(raw):
-                grown = np.empty((2 * count, 4), np.int32)
-                grown[:count] = raw
-                raw = grown
+        if edges[i] & (1 << direction):
             raw[count, 0] = columns[i] % width + (direction == 1 or direction == 2)
             raw[count, 1] = _corner_height(i, direction, floor, links)
             raw[count, 2] = columns[i] // width + (direction == 0 or direction == 1)
             raw[count, 3] = region[j] if j >= 0 else 0
             count += 1
-            open_edges[i] &= ~(1 << direction)
+            edges[i] &= ~(1 << direction)
             direction = (direction + 1) & 3
         else:
             if j < 0:
                 break
-            i = j
+            i = np.int64(j)
             direction = (direction + 3) & 3
         if i == start and direction == first_direction:
             break
-    return raw, count
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -97,9 +92,11 @@ def _squared_distance(x, z, px, pz, qx, qz):
 
 
 @njit(cache=True, nogil=True)
-def _simplify(raw, count, max_error, max_length):
-    """Indices of the raw points that are kept, in order: ends of shared edges, then where the outline strays most."""
-    kept = np.empty(count + 2, np.int64)
+def _simplify(raw, count, max_error, max_length, kept):
+    """Ends of shared edges, then where the outline strays most: fills ``kept`` with the raw points that stay, in order.
+
+    Returns how many they are.
+    """
     used = 0
     for i in range(count):
         if raw[i, 3] != raw[(i + 1) % count, 3]:
@@ -150,10 +147,9 @@ def _simplify(raw, count, max_error, max_length):
                 if farthest <= max_error * max_error:
                     split = -1
             elif max_length > 0 and raw[(a + 1) % count, 3] == 0:
-                if (bx - ax) ** 2 + (bz - az) ** 2 > max_length * max_length:
-                    between = b - a if b >= a else b + count - a
-                    if between > 1:
-                        split = (a + (between if forward else between + 1) // 2) % count
+                between = b - a if b >= a else b + count - a
+                if between > 1 and (bx - ax) ** 2 + (bz - az) ** 2 > max_length * max_length:
+                    split = (a + (between if forward else between + 1) // 2) % count
             if split < 0:
                 i += 1
                 continue
@@ -161,62 +157,42 @@ def _simplify(raw, count, max_error, max_length):
                 kept[n] = kept[n - 1]
             kept[i + 1] = split
             used += 1
-    return kept[:used]
+    return used
 
 
-@njit(cache=True, nogil=True)
-def _trace_all(columns, floor, links, region, width, max_error, max_length):
-    """All borders of all regions, simplified: points (N, 4), starts (K + 1,) and regions (K,)."""
-    open_edges = np.zeros(len(links), np.uint8)
-    for i in range(len(links)):
-        if region[i] == 0:
+def _without_stacked(points: np.ndarray) -> np.ndarray:
+    """The outline less the points that lie above or below the next one: they would confuse the triangulation."""
+    n = 0
+    while n < len(points):
+        following = (n + 1) % len(points)
+        if points[n, 0] == points[following, 0] and points[n, 2] == points[following, 2]:
+            points = np.delete(points, n, axis=0)
+        n += 1
+    return points
+
+
+def _borders(
+    spans: OpenSpans, region: np.ndarray, max_error: float, max_length: int
+) -> tuple[list[np.ndarray], list[int]]:
+    """All borders of all regions, simplified, (N, 4) each, and the region of each."""
+    edges = _open_edges(spans.links, region)
+    raw = np.empty((_MAX_STEPS, 4), np.int32)
+    kept = np.empty(_MAX_STEPS + 2, np.int64)
+    borders = []
+    regions = []
+    for start in np.flatnonzero(edges).tolist():
+        if edges[start] == 0 or edges[start] == 15:
+            edges[start] = 0
             continue
-        for direction in range(4):
-            j = links[i, direction]
-            if j < 0 or region[j] != region[i]:
-                open_edges[i] |= 1 << direction
-    raw = np.empty((4096, 4), np.int32)
-    points = np.empty((1024, 4), np.int32)
-    starts = np.zeros(256, np.int64)
-    regions = np.empty(256, np.int32)
-    borders = 0
-    for start in range(len(links)):
-        if open_edges[start] == 0 or open_edges[start] == 15:
-            open_edges[start] = 0
-            continue
-        raw, count = _trace(start, open_edges, raw, columns, floor, links, region, width)
-        kept = _simplify(raw, count, max_error, max_length)
-        used = starts[borders]
-        if used + len(kept) > len(points):
-            larger = np.empty((2 * (used + len(kept)), 4), np.int32)
-            larger[:used] = points[:used]
-            points = larger
-        for n in range(len(kept)):
-            points[used + n, :3] = raw[kept[n], :3]
-            points[used + n, 3] = raw[(kept[n] + 1) % count, 3]
-        left = len(kept)
-        n = 0
-        while n < left:
-            # two points above one another would confuse the triangulation
-            following = used + (n + 1 if n + 1 < left else 0)
-            if points[used + n, 0] == points[following, 0] and points[used + n, 2] == points[following, 2]:
-                for m in range(used + n, used + left - 1):
-                    points[m] = points[m + 1]
-                left -= 1
-            n += 1
-        if left < 3:
-            continue
-        if borders + 2 > len(starts):
-            more_starts = np.empty(2 * len(starts), np.int64)
-            more_starts[: borders + 1] = starts[: borders + 1]
-            starts = more_starts
-            more_regions = np.empty(2 * len(regions), np.int32)
-            more_regions[:borders] = regions[:borders]
-            regions = more_regions
-        regions[borders] = region[start]
-        borders += 1
-        starts[borders] = used + left
-    return points[: starts[borders]], starts[: borders + 1], regions[:borders]
+        count = _trace(start, edges, spans.columns, spans.floor, spans.links, region, spans.width, raw)
+        used = _simplify(raw, count, np.float32(max_error), max_length, kept)
+        points = raw[kept[:used]]
+        points[:, 3] = raw[(kept[:used] + 1) % count, 3]
+        points = _without_stacked(points)
+        if len(points) >= 3:
+            borders.append(points)
+            regions.append(int(region[start]))
+    return borders, regions
 
 
 @njit(cache=True, nogil=True)
@@ -225,7 +201,7 @@ def _blocked(px, pz, qx, qz, skip, outline):
     count = len(outline)
     for k in range(count):
         n = k + 1 if k + 1 < count else 0
-        if skip == k or skip == n:
+        if skip in (k, n):
             continue
         ax = outline[k, 0]
         az = outline[k, 2]
@@ -252,6 +228,7 @@ def _bridge(outline, holes, starts, hole, leftmost, candidates):
     count = len(outline)
     corners = starts[hole + 1] - starts[hole]
     distances = np.empty(count, np.int64)
+    nothing = np.int64(-1)
     for turn_ in range(corners):
         corner = (leftmost + turn_) % corners
         qx = holes[starts[hole] + corner, 0]
@@ -280,10 +257,10 @@ def _bridge(outline, holes, starts, hole, leftmost, candidates):
             for other in range(hole, len(starts) - 1):
                 if blocked:
                     break
-                blocked = _blocked(x, z, qx, qz, -1, holes[starts[other] : starts[other + 1]])
+                blocked = _blocked(x, z, qx, qz, nothing, holes[starts[other] : starts[other + 1]])
             if not blocked:
                 return candidates[m], corner
-    return -1, -1
+    return nothing, nothing
 
 
 def _join_holes(outline: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
@@ -307,7 +284,7 @@ def _join_holes(outline: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(outline)
 
 
-def trace_contours(spans: OpenSpans, region: np.ndarray, max_error: float, max_length: int) -> Contours:
+def trace_contours(spans: OpenSpans, region: np.ndarray, max_error: float, max_length: int) -> list[tuple[int, np.ndarray]]:
     """Outlines of all regions.
 
     Args:
@@ -315,11 +292,11 @@ def trace_contours(spans: OpenSpans, region: np.ndarray, max_error: float, max_l
         region: (S,) int32 region of each floor, 0 for none.
         max_error: how far a straightened border may stray from the cells, cells.
         max_length: longest edge along a border, cells; 0 for any length.
+
+    Returns:
+        For each outline its region and its points (N, 4) int32.
     """
-    points, starts, regions = _trace_all(
-        spans.columns, spans.floor, spans.links, region, spans.width, np.float32(max_error), max_length
-    )
-    borders = [points[starts[k] : starts[k + 1]] for k in range(len(regions))]
+    borders, regions = _borders(spans, region, max_error, max_length)
     areas = []
     for border in borders:
         x, z = border[:, 0].astype(np.int64), border[:, 2].astype(np.int64)
@@ -328,17 +305,11 @@ def trace_contours(spans: OpenSpans, region: np.ndarray, max_error: float, max_l
     holes_of: dict[int, list[int]] = {}
     for k, area in enumerate(areas):
         if area < _HOLE_AREA:
-            holes_of.setdefault(int(regions[k]), []).append(k)
+            holes_of.setdefault(regions[k], []).append(k)
         else:
-            outline_of[int(regions[k])] = k
+            outline_of[regions[k]] = k
     for name, holes in holes_of.items():
         if name in outline_of:
             k = outline_of[name]
             borders[k] = _join_holes(borders[k], [borders[h] for h in holes])
-    kept = [k for k, area in enumerate(areas) if area >= _HOLE_AREA]
-    lengths = [len(borders[k]) for k in kept]
-    return Contours(
-        points=np.concatenate([borders[k] for k in kept]) if kept else np.empty((0, 4), np.int32),
-        starts=np.cumsum([0, *lengths]),
-        regions=regions[kept],
-    )
+    return [(regions[k], borders[k]) for k, area in enumerate(areas) if area >= _HOLE_AREA]

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from envs.simulators.walkable.contours import Contours
 from envs.simulators.walkable.predicates import in_cone, segments_meet, turn
 
-_HASH_BUCKETS = 1 << 12
 _SAME_HEIGHT = 2
 """Corners at one place are the same corner where their heights differ by no more, cell heights."""
 
@@ -65,15 +63,17 @@ def _is_diagonal(i, j, count, ring, points, touching):
 
 
 @njit(cache=True, nogil=True)
-def _triangulate(points):
-    """Cut ears off an outline, the shortest cut first: triangles (T, 3). Fewer where the outline crosses itself."""
+def _triangulate(points, ring, ear, triangles):
+    """Cut ears off an outline, the shortest cut first: fills ``triangles``, returns how many they are.
+
+    Fewer than the corners less two where the outline crosses itself. ``ring`` starts as 0..N-1.
+    """
     count = len(points)
-    ring = np.arange(count)
-    ear = np.zeros(count, np.bool_)
-    triangles = np.empty((count, 3), np.int64)
     cut = 0
+    strictly = False
+    loosely = True
     for i in range(count):
-        ear[(i + 1) % count] = _is_diagonal(i, (i + 2) % count, count, ring, points, False)
+        ear[(i + 1) % count] = _is_diagonal(i, (i + 2) % count, count, ring, points, strictly)
     while count > 3:
         best = -1
         shortest = np.int64(0)
@@ -86,7 +86,7 @@ def _triangulate(points):
                         continue
                     end = c
                 else:
-                    if not _is_diagonal(i, c, count, ring, points, True):
+                    if not _is_diagonal(i, c, count, ring, points, loosely):
                         continue
                     end = (i + 3) % count
                 dx = np.int64(points[ring[end], 0] - points[ring[i], 0])
@@ -97,7 +97,7 @@ def _triangulate(points):
             if best >= 0:
                 break
         if best < 0:
-            return triangles[:cut]
+            return cut
         b = (best + 1) % count
         triangles[cut, 0] = ring[best]
         triangles[cut, 1] = ring[b]
@@ -110,61 +110,62 @@ def _triangulate(points):
         if b >= count:
             b = 0
         a = b - 1 if b > 0 else count - 1
-        ear[a] = _is_diagonal(a - 1 if a > 0 else count - 1, b, count, ring, points, False)
-        ear[b] = _is_diagonal(a, b + 1 if b + 1 < count else 0, count, ring, points, False)
+        ear[a] = _is_diagonal(a - 1 if a > 0 else count - 1, b, count, ring, points, strictly)
+        ear[b] = _is_diagonal(a, b + 1 if b + 1 < count else 0, count, ring, points, strictly)
     for k in range(3):
         triangles[cut, k] = ring[k]
-    return triangles[: cut + 1]
+    return cut + 1
 
 
 @njit(cache=True, nogil=True)
-def _corner_count(polygon):
+def _corner_count(polygons, p):
     """Corners of a padded polygon."""
     count = 0
-    while count < len(polygon) and polygon[count] >= 0:
+    while count < polygons.shape[1] and polygons[p, count] >= 0:
         count += 1
     return count
 
 
 @njit(cache=True, nogil=True)
-def _merge_value(one, other, vertices):
+def _merge_value(polygons, p, q, vertices):
     """Squared length of the edge two polygons share where they can become one: value and both edges; else -1."""
-    n_one = _corner_count(one)
-    n_other = _corner_count(other)
-    if n_one + n_other - 2 > len(one):
-        return -1, -1, -1
+    nothing = np.int64(-1)
+    n_one = _corner_count(polygons, p)
+    n_other = _corner_count(polygons, q)
+    if n_one + n_other - 2 > polygons.shape[1]:
+        return nothing, nothing, nothing
     edge = -1
     other_edge = -1
     for i in range(n_one):
-        a = one[i]
-        b = one[(i + 1) % n_one]
+        a = polygons[p, i]
+        b = polygons[p, (i + 1) % n_one]
         for j in range(n_other):
-            c = other[j]
-            d = other[(j + 1) % n_other]
+            c = polygons[q, j]
+            d = polygons[q, (j + 1) % n_other]
             if (a == c and b == d) or (a == d and b == c):
                 edge = i
                 other_edge = j
                 break
     if edge < 0:
-        return -1, -1, -1
+        return nothing, nothing, nothing
     for side in range(2):
         if side == 0:
-            a = one[(edge + n_one - 1) % n_one]
-            b = one[edge]
-            c = other[(other_edge + 2) % n_other]
+            a = polygons[p, (edge + n_one - 1) % n_one]
+            b = polygons[p, edge]
+            c = polygons[q, (other_edge + 2) % n_other]
         else:
-            a = other[(other_edge + n_other - 1) % n_other]
-            b = other[other_edge]
-            c = one[(edge + 2) % n_one]
+            a = polygons[q, (other_edge + n_other - 1) % n_other]
+            b = polygons[q, other_edge]
+            c = polygons[p, (edge + 2) % n_one]
         if (
             turn(
                 vertices[a, 0], vertices[a, 2], vertices[b, 0], vertices[b, 2], vertices[c, 0], vertices[c, 2]
             )
             >= 0
         ):
-            return -1, -1, -1
-    a = one[edge]
-    b = one[(edge + 1) % n_one]
+            return nothing, nothing, nothing
+    a = polygons[p, edge]
+    b = polygons[p, (edge + 1) % n_one]
     dx = np.int64(vertices[a, 0] - vertices[b, 0])
     dz = np.int64(vertices[a, 2] - vertices[b, 2])
     return dx * dx + dz * dz, edge, other_edge
@@ -176,7 +177,7 @@ def _best_partner(j, count, polygons, vertices):
     value = np.int64(0)
     partner = -1
     for k in range(j + 1, count):
-        v, _, _ = _merge_value(polygons[j], polygons[k], vertices)
+        v, _, _ = _merge_value(polygons, j, k, vertices)
         if v > value:
             value = v
             partner = k
@@ -184,13 +185,15 @@ def _best_partner(j, count, polygons, vertices):
 
 
 @njit(cache=True, nogil=True)
-def _merge_polygons(polygons, count, vertices):
-    """Merge polygons across their longest shared edges while they stay convex, in place. Returns how many are left."""
-    values = np.zeros(count, np.int64)
-    partners = np.full(count, -1, np.int64)
+def _merge_polygons(polygons, vertices, values, partners, merged):
+    """Merge polygons across their longest shared edges while they stay convex, in place. Returns how many are left.
+
+    The best value and partner of each polygon are kept in ``values`` and ``partners``; ``merged`` is scratch.
+    """
+    count = len(polygons)
+    corners = polygons.shape[1]
     for j in range(count):
         values[j], partners[j] = _best_partner(j, count, polygons, vertices)
-    merged = np.empty(polygons.shape[1], np.int32)
     while count > 1:
         j = 0
         for n in range(1, count):
@@ -199,26 +202,29 @@ def _merge_polygons(polygons, count, vertices):
         if values[j] <= 0:
             break
         k = partners[j]
-        _, edge, other_edge = _merge_value(polygons[j], polygons[k], vertices)
-        n_one = _corner_count(polygons[j])
-        n_other = _corner_count(polygons[k])
-        merged[:] = -1
+        _, edge, other_edge = _merge_value(polygons, j, k, vertices)
+        n_one = _corner_count(polygons, j)
+        n_other = _corner_count(polygons, k)
+        for n in range(corners):
+            merged[n] = -1
         for n in range(n_one - 1):
             merged[n] = polygons[j, (edge + 1 + n) % n_one]
         for n in range(n_other - 1):
             merged[n_one - 1 + n] = polygons[k, (other_edge + 1 + n) % n_other]
         last = count - 1
-        polygons[j] = merged
-        polygons[k] = polygons[last]
+        for n in range(corners):
+            polygons[j, n] = merged[n]
+            polygons[k, n] = polygons[last, n]
         count -= 1
         # only pairs with the merged, the absorbed and the moved polygon have changed
         for n in range(count):
             if n == j or n == k or partners[n] == j or partners[n] == k or partners[n] == last:
                 values[n], partners[n] = _best_partner(n, count, polygons, vertices)
             else:
-                for m in (min(j, k), max(j, k)):
+                for side in range(2):
+                    m = min(j, k) if side == 0 else max(j, k)
                     if n < m < count:
-                        v, _, _ = _merge_value(polygons[n], polygons[m], vertices)
+                        v, _, _ = _merge_value(polygons, n, m, vertices)
                         if v > values[n] or (v == values[n] and v > 0 and m < partners[n]):
                             values[n] = v
                             partners[n] = m
@@ -226,69 +232,15 @@ def _merge_polygons(polygons, count, vertices):
 
 
 @njit(cache=True, nogil=True)
-def _build(points, starts, outline_regions, corners):
-    """All polygons of all outlines: vertices (V, 3), polygons (P, corners) and their regions (P,)."""
-    vertices = np.empty((max(len(points), 1), 3), np.int32)
-    following = np.empty(max(len(points), 1), np.int64)
-    buckets = np.full(_HASH_BUCKETS, -1, np.int64)
-    polygons = np.full((max(len(points), 1), corners), -1, np.int32)
-    regions = np.empty(max(len(points), 1), np.int32)
-    vertex_count = 0
-    total = 0
-    for o in range(len(outline_regions)):
-        outline = points[starts[o] : starts[o + 1]]
-        if len(outline) < 3:
-            continue
-        triangles = _triangulate(outline)
-        indices = np.empty(len(outline), np.int32)
-        for n in range(len(outline)):
-            x = outline[n, 0]
-            y = outline[n, 1]
-            z = outline[n, 2]
-            bucket = (np.int64(x) * 73856093 ^ np.int64(z) * 19349663) % _HASH_BUCKETS
-            v = buckets[bucket]
-            while v >= 0 and not (
-                vertices[v, 0] == x and vertices[v, 2] == z and abs(vertices[v, 1] - y) <= _SAME_HEIGHT
-            ):
-                v = following[v]
-            if v < 0:
-                v = vertex_count
-                vertex_count += 1
-                vertices[v, 0] = x
-                vertices[v, 1] = y
-                vertices[v, 2] = z
-                following[v] = buckets[bucket]
-                buckets[bucket] = v
-            indices[n] = v
-        pieces = np.full((len(triangles), corners), -1, np.int32)
-        count = 0
-        for t in range(len(triangles)):
-            if (
-                triangles[t, 0] != triangles[t, 1]
-                and triangles[t, 0] != triangles[t, 2]
-                and triangles[t, 1] != triangles[t, 2]
-            ):
-                for k in range(3):
-                    pieces[count, k] = indices[triangles[t, k]]
-                count += 1
-        if corners > 3:
-            count = _merge_polygons(pieces, count, vertices)
-        polygons[total : total + count] = pieces[:count]
-        regions[total : total + count] = outline_regions[o]
-        total += count
-    return vertices[:vertex_count].copy(), polygons[:total].copy(), regions[:total].copy()
+def _link(polygons, neighbours, first, following):
+    """Note across every edge the first other polygon that walks it the other way: fills ``neighbours`` (P, C).
 
-
-@njit(cache=True, nogil=True)
-def _adjacency(polygons, vertex_count):
-    """The polygon across every edge (P, corners): the first other one that walks the edge the other way, else -1."""
+    ``first`` (V,) and ``following`` (P * C,) hold lists of the edges of each vertex; all start as -1.
+    """
     corners = polygons.shape[1]
-    neighbours = np.full(polygons.shape, -1, np.int32)
-    first = np.full(max(vertex_count, 1), -1, np.int64)
-    following = np.full(len(polygons) * corners, -1, np.int64)
     for climbing in range(2):
         for p in range(len(polygons)):
-            count = _corner_count(polygons[p])
+            count = _corner_count(polygons, p)
             for k in range(count):
                 a = polygons[p, k]
                 b = polygons[p, (k + 1) % count]
@@ -301,16 +253,51 @@ def _adjacency(polygons, vertex_count):
                     while e >= 0:
                         q = e // corners
                         m = e % corners
-                        if polygons[q, (m + 1) % _corner_count(polygons[q])] == a and neighbours[q, m] < 0:
+                        if polygons[q, (m + 1) % _corner_count(polygons, q)] == a and neighbours[q, m] < 0:
                             if q != p:
                                 neighbours[q, m] = p
                                 neighbours[p, k] = q
                             break
                         e = following[e]
-    return neighbours
 
 
-def build_polygons(contours: Contours, corners: int) -> GridPolygons:
-    """Convex polygons of at most so many ``corners`` that fill the outlines."""
-    vertices, polygons, regions = _build(contours.points, contours.starts, contours.regions, corners)
-    return GridPolygons(vertices, polygons, _adjacency(polygons, len(vertices)), regions)
+def _pieces(outline: np.ndarray, indices: np.ndarray, corners: int, vertices: np.ndarray) -> np.ndarray:
+    """Convex polygons (P, corners) that fill an outline (N, 4) whose points are the vertices ``indices`` (N,)."""
+    count = len(outline)
+    triangles = np.empty((count, 3), np.int64)
+    cut = _triangulate(outline, np.arange(count), np.zeros(count, bool), triangles)
+    pieces = np.full((cut, corners), -1, np.int32)
+    pieces[:, :3] = indices[triangles[:cut]]
+    if corners > 3:
+        values, partners = np.empty((2, cut), np.int64)
+        pieces = pieces[: _merge_polygons(pieces, vertices, values, partners, np.empty(corners, np.int32))]
+    return pieces
+
+
+def build_polygons(outlines: list[tuple[int, np.ndarray]], corners: int) -> GridPolygons:
+    """Convex polygons of at most so many ``corners`` that fill the outlines of `trace_contours`."""
+    vertices = np.empty((sum(len(points) for _, points in outlines), 3), np.int32)
+    used = 0
+    at: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    polygons = [np.empty((0, corners), np.int32)]
+    regions = [np.empty(0, np.int32)]
+    for region, points in outlines:
+        indices = np.empty(len(points), np.int32)
+        for n, (x, y, z, _) in enumerate(points.tolist()):
+            here = at.setdefault((x, z), [])
+            # of several corners at one place the latest counts first
+            found = next((v for v, height in reversed(here) if abs(height - y) <= _SAME_HEIGHT), -1)
+            if found < 0:
+                found = used
+                vertices[found] = x, y, z
+                here.append((found, y))
+                used += 1
+            indices[n] = found
+        pieces = _pieces(points, indices, corners, vertices)
+        polygons.append(pieces)
+        regions.append(np.full(len(pieces), region, np.int32))
+    vertices = vertices[:used].copy()
+    joined = np.concatenate(polygons)
+    neighbours = np.full(joined.shape, -1, np.int32)
+    _link(joined, neighbours, np.full(used, -1, np.int64), np.full(joined.size, -1, np.int64))
+    return GridPolygons(vertices, joined, neighbours, np.concatenate(regions))

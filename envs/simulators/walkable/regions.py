@@ -114,28 +114,26 @@ def _flood(seed, level, name, links, walkable, distance, region, reach, stack):
 
 
 @njit(cache=True, nogil=True)
-def _watershed(links, walkable, distance, deepest):
-    """Basins of the distance to the border: region of each floor (S,) int32, and how many there are."""
+def _watershed(
+    links, walkable, distance, deepest, region, reach, by_level, starts, stack, flooding, found, found_region, found_reach
+):  # fmt: skip
+    """Basins of the distance to the border: fills ``region`` (S,) and returns how many there are.
+
+    ``region`` and ``reach`` start at zero; the others are scratch: a round's floors by level (those deeper than its
+    first level come with it), the floors of one level, and those that a step of growth has found.
+    """
     total = len(links)
-    region = np.zeros(total, np.int32)
-    reach = np.zeros(total, np.int32)
-    # a round's floors by level (those deeper than its first level come with it), then one level's floors
-    by_level = np.empty(total, np.int32)
-    starts = np.zeros(_LEVELS_A_ROUND + 1, np.int64)
-    stack = np.empty(total, np.int32)
-    flooding = np.empty(total, np.int32)
-    found = np.empty(total, np.int32)
-    found_region = np.empty(total, np.int32)
-    found_reach = np.empty(total, np.int32)
-    count = 0
-    regions = 0
+    regions = np.int64(0)
+    count = np.int64(0)
+    forever = np.int64(-1)
     turn = -1
     level = (deepest + 1) & ~1
     while level > 0:
         level = max(level - 2, 0)
         turn = (turn + 1) % _LEVELS_A_ROUND
         if turn == 0:
-            starts[:] = 0
+            for b in range(_LEVELS_A_ROUND + 1):
+                starts[b] = 0
             for fill in range(2):
                 for i in range(total):
                     bin_ = max((level >> 1) - (distance[i] >> 1), 0)
@@ -152,14 +150,14 @@ def _watershed(links, walkable, distance, deepest):
             for b in range(_LEVELS_A_ROUND, 0, -1):
                 starts[b] = starts[b - 1]
             starts[0] = 0
-            count = 0
+            count = np.int64(0)
         kept = 0
         for n in range(count):
             i = stack[n]
             if i >= 0 and region[i] == 0:
                 found[kept] = i
                 kept += 1
-        count = 0
+        count = np.int64(0)
         for n in range(starts[turn], starts[turn + 1]):
             i = by_level[n]
             stack[count] = i if region[i] == 0 else -1
@@ -167,35 +165,34 @@ def _watershed(links, walkable, distance, deepest):
         for n in range(kept):
             stack[count] = found[n]
             count += 1
-        rounds = _EXPANSIONS if level > 0 else -1
+        rounds = np.int64(_EXPANSIONS) if level > 0 else forever
         _expand(rounds, stack, count, links, walkable, region, reach, found, found_region, found_reach)
         for n in range(count):
             i = stack[n]
             if i >= 0 and region[i] == 0:
                 regions += _flood(i, level, regions + 1, links, walkable, distance, region, reach, flooding)
-    count = 0
+    count = np.int64(0)
     for i in range(total):
         if region[i] == 0 and walkable[i]:
             stack[count] = i
             count += 1
-    _expand(-1, stack, count, links, walkable, region, reach, found, found_region, found_reach)
-    return region, regions
+    _expand(forever, stack, count, links, walkable, region, reach, found, found_region, found_reach)
+    return regions
 
 
 @njit(cache=True, nogil=True)
-def _neighbours_along_border(links, region, regions):
-    """The regions met when walking around each region's border, in order (0 = the outside): starts and names."""
-    starts = np.zeros(regions + 1, np.int64)
-    stops = np.zeros(regions + 1, np.int64)
-    names = np.empty(1024, np.int32)
+def _neighbours_along_border(links, region, sizes, starts, counts, names):
+    """The regions met when walking around each region's border, in order (0 = the outside).
+
+    Fills the sizes of the regions and ``names[starts[r]:][:counts[r]]``.
+    """
     used = 0
-    sizes = np.zeros(regions + 1, np.int64)
     for start in range(len(links)):
         name = region[start]
         if name == 0:
             continue
         sizes[name] += 1
-        if stops[name] > starts[name]:
+        if counts[name] > 0:
             continue
         direction = -1
         for d in range(4):
@@ -214,10 +211,6 @@ def _neighbours_along_border(links, region, regions):
             other = region[j] if j >= 0 else 0
             if other != name:
                 if other != last:
-                    if used == len(names):
-                        grown = np.empty(2 * used, np.int32)
-                        grown[:used] = names
-                        names = grown
                     names[used] = other
                     used += 1
                     last = other
@@ -230,181 +223,114 @@ def _neighbours_along_border(links, region, regions):
         if used - starts[name] > 1 and names[used - 1] == names[starts[name]]:
             # Recast drops the earlier of two equal neighbours, here the last of the round
             used -= 1
-        stops[name] = used
-    return starts, stops, names[:used], sizes
+        counts[name] = used - starts[name]
 
 
-@njit(cache=True, nogil=True)
-def _stacked_pairs(starts, region, regions):
-    """Which regions lie above one another: pairs as ``a * (regions + 1) + b``, with repetitions."""
-    pairs = np.empty(1024, np.int64)
-    used = 0
-    for column in range(len(starts) - 1):
-        for i in range(starts[column], starts[column + 1]):
-            for j in range(starts[column], starts[column + 1]):
-                if i == j or region[i] == 0 or region[j] == 0:
-                    continue
-                pair = np.int64(region[i]) * (regions + 1) + region[j]
-                # neighbouring columns mostly repeat one another
-                if used >= 2 and (pairs[used - 1] == pair or pairs[used - 2] == pair):
-                    continue
-                if used == len(pairs):
-                    grown = np.empty(2 * used, np.int64)
-                    grown[:used] = pairs
-                    pairs = grown
-                pairs[used] = pair
-                used += 1
-    return pairs[:used]
+def _stacked(columns: np.ndarray, region: np.ndarray, regions: int) -> list[set[int]]:
+    """For each region the regions that share a column with it."""
+    above: list[set[int]] = [set() for _ in range(regions + 1)]
+    for apart in range(1, len(columns)):
+        same = np.flatnonzero(columns[apart:] == columns[:-apart])
+        if len(same) == 0:
+            break
+        pairs = np.unique(region[same].astype(np.int64) * (regions + 1) + region[same + apart])
+        for lower, upper in zip(*(side.tolist() for side in np.divmod(pairs, regions + 1)), strict=True):
+            if lower > 0 and upper > 0:
+                above[lower].add(upper)
+                above[upper].add(lower)
+    return above
 
 
-@njit(cache=True, nogil=True)
-def _without_repeats(names, start, count):
-    """Drop each entry of a ring that equals the next one, in place. Returns how many are left."""
-    i = 0
-    while i < count and count > 1:
-        if names[start + i] == names[start + (i + 1) % count]:
-            for j in range(i, count - 1):
-                names[start + j] = names[start + j + 1]
-            count -= 1
-        else:
-            i += 1
-    return count
+def _ring(names: list[int]) -> list[int]:
+    """A ring of names without those that equal the next one; of equal names the last stays."""
+    kept = [name for n, name in enumerate(names) if name != names[(n + 1) % len(names)]]
+    return kept or names[-1:]
 
 
-@njit(cache=True, nogil=True)
-def _occurrences(names, start, count, name):
-    """How often a name is in a list."""
-    times = 0
-    for n in range(start, start + count):
-        times += names[n] == name
-    return times
-
-
-@njit(cache=True, nogil=True)
-def _merge(starts, counts, names, sizes, over_starts, over_counts, over, overlapping, min_size, merge_size):
-    """Drop islands of fewer than ``min_size`` floors, merge regions of at most ``merge_size``: new region names.
-
-    ``names[starts[r]:][:counts[r]]`` are the neighbours of region r along its border, ``over`` likewise the regions
-    that share a column with it. Merged lists are appended to copies of both.
-    """
-    regions = len(sizes)
-    ids = np.arange(regions).astype(np.int32)
-    visited = np.zeros(regions, np.bool_)
-    stack = np.empty(regions, np.int32)
-    trace = np.empty(regions, np.int32)
-    for r in range(1, regions):
-        if sizes[r] == 0 or visited[r]:
+def _without_islands(around: list[list[int]], sizes: list[int], min_size: int) -> list[bool]:
+    """Which regions belong to connected ones of at least ``min_size`` floors together."""
+    kept = [False] * len(sizes)
+    visited = [False] * len(sizes)
+    visited[0] = True
+    for start in range(1, len(sizes)):
+        if visited[start] or sizes[start] == 0:
             continue
-        visited[r] = True
-        stack[0] = r
-        count = 1
-        traced = 0
-        size = 0
-        while count > 0:
-            count -= 1
-            member = stack[count]
-            size += sizes[member]
-            trace[traced] = member
-            traced += 1
-            for n in range(starts[member], starts[member] + counts[member]):
-                other = names[n]
-                if other != 0 and not visited[other]:
+        visited[start] = True
+        members = [start]
+        for member in members:
+            for other in around[member]:
+                if not visited[other]:
                     visited[other] = True
-                    stack[count] = other
-                    count += 1
-        if size < min_size:
-            for n in range(traced):
-                sizes[trace[n]] = 0
-                ids[trace[n]] = 0
-    names_used = len(names)
-    over_used = len(over)
+                    members.append(other)
+        if sum(sizes[member] for member in members) >= min_size:
+            for member in members:
+                kept[member] = True
+    return kept
+
+
+def _merge(
+    around: list[list[int]], above: list[set[int]], sizes: list[int], kept: list[bool], merge_size: int
+) -> list[int]:
+    """Merge regions of at most ``merge_size`` floors, and those without a border, into their smallest neighbour.
+
+    Two regions merge where they meet once along their borders and no part of one lies above the other. ``around``
+    (neighbours along the border, 0 = the outside), ``above`` and ``sizes`` change. Returns each region's new name.
+    """
+    names = list(range(len(sizes)))
+    members = [[name] for name in names]
+    seen_by: list[set[int]] = [set() for _ in names]
+    for region, ring in enumerate(around):
+        for other in ring:
+            seen_by[other].add(region)
     merged = True
     while merged:
         merged = False
-        for r in range(1, regions):
-            if ids[r] == 0 or overlapping[r] or sizes[r] == 0:
+        for region in range(1, len(sizes)):
+            # a region that lies above itself is left alone
+            if not kept[region] or sizes[region] == 0 or region in above[region]:
                 continue
-            if sizes[r] > merge_size and _occurrences(names, starts[r], counts[r], 0) > 0:
+            if sizes[region] > merge_size and 0 in around[region]:
                 continue
-            smallest = 0xFFFFFFF
-            target = ids[r]
-            for n in range(starts[r], starts[r] + counts[r]):
-                other = names[n]
-                if other == 0 or ids[other] == 0 or overlapping[other] or sizes[other] >= smallest:
-                    continue
+            target = region
+            for other in around[region]:
                 if (
-                    _occurrences(names, starts[r], counts[r], ids[other]) <= 1
-                    and _occurrences(over, over_starts[r], over_counts[r], ids[other]) == 0
-                    and _occurrences(names, starts[other], counts[other], ids[r]) <= 1
-                    and _occurrences(over, over_starts[other], over_counts[other], ids[r]) == 0
+                    other != 0
+                    and kept[other]
+                    and other not in above[other]
+                    and (target == region or sizes[other] < sizes[target])
+                    and other not in above[region]
+                    and around[region].count(other) <= 1
+                    and around[other].count(region) <= 1
                 ):
-                    smallest = sizes[other]
-                    target = ids[other]
-            if target == ids[r]:
+                    target = other
+            if target == region or region not in around[target]:
                 continue
-            old = ids[r]
-            at_target = -1
-            for n in range(counts[target]):
-                if names[starts[target] + n] == old:
-                    at_target = n
-                    break
-            at_old = -1
-            for n in range(counts[r]):
-                if names[starts[r] + n] == target:
-                    at_old = n
-                    break
-            if at_target < 0 or at_old < 0:
-                continue
-            needed = names_used + counts[target] + counts[r]
-            if needed > len(names):
-                grown = np.empty(2 * needed, np.int32)
-                grown[:names_used] = names[:names_used]
-                names = grown
-            joined = names_used
-            for n in range(counts[target] - 1):
-                names[names_used] = names[starts[target] + (at_target + 1 + n) % counts[target]]
-                names_used += 1
-            for n in range(counts[r] - 1):
-                names[names_used] = names[starts[r] + (at_old + 1 + n) % counts[r]]
-                names_used += 1
-            starts[target] = joined
-            counts[target] = _without_repeats(names, joined, names_used - joined)
-            needed = over_used + over_counts[target] + over_counts[r]
-            if needed > len(over):
-                grown = np.empty(2 * needed, np.int32)
-                grown[:over_used] = over[:over_used]
-                over = grown
-            joined = over_used
-            for n in range(over_counts[target]):
-                over[over_used] = over[over_starts[target] + n]
-                over_used += 1
-            for n in range(over_counts[r]):
-                name = over[over_starts[r] + n]
-                if _occurrences(over, joined, over_used - joined, name) == 0:
-                    over[over_used] = name
-                    over_used += 1
-            over_starts[target] = joined
-            over_counts[target] = over_used - joined
-            sizes[target] += sizes[r]
-            sizes[r] = 0
-            counts[r] = 0
-            for other in range(regions):
-                if ids[other] == 0:
-                    continue
-                if ids[other] == old:
-                    ids[other] = target
-                changed = False
-                for n in range(starts[other], starts[other] + counts[other]):
-                    if names[n] == old:
-                        names[n] = target
-                        changed = True
-                for n in range(over_starts[other], over_starts[other] + over_counts[other]):
-                    if over[n] == old:
-                        over[n] = target
-                if changed:
-                    counts[other] = _without_repeats(names, starts[other], counts[other])
+            at_target = around[target].index(region)
+            at_region = around[region].index(target)
+            around[target] = _ring(
+                around[target][at_target + 1 :]
+                + around[target][:at_target]
+                + around[region][at_region + 1 :]
+                + around[region][:at_region]
+            )
+            for other in around[region]:
+                seen_by[other].add(target)
+            around[region] = []
+            for viewer in seen_by[region]:
+                if region in around[viewer]:
+                    around[viewer] = _ring([target if name == region else name for name in around[viewer]])
+                    seen_by[target].add(viewer)
+            for other in above[region]:
+                above[other].discard(region)
+                above[other].add(target)
+                above[target].add(other)
+            sizes[target] += sizes[region]
+            sizes[region] = 0
+            members[target] += members[region]
+            for member in members[region]:
+                names[member] = target
             merged = True
-    return ids
+    return [name if kept[region] else 0 for region, name in enumerate(names)]
 
 
 def partition(spans: OpenSpans, min_size: int, merge_size: int) -> tuple[np.ndarray, int]:
@@ -418,32 +344,29 @@ def partition(spans: OpenSpans, min_size: int, merge_size: int) -> tuple[np.ndar
     Returns:
         The region (S,) int32 of each floor, 0 for none, and how many regions there are.
     """
+    floors = len(spans.links)
     distance = border_distance(spans.links, spans.walkable)
-    deepest = int(distance.max(initial=0))
-    region, regions = _watershed(spans.links, spans.walkable, _blur(spans.links, distance), deepest)
-    starts, stops, names, sizes = _neighbours_along_border(spans.links, region, regions)
-    pairs = np.unique(_stacked_pairs(spans.starts, region, regions))
-    below, above = np.divmod(pairs, regions + 1)
-    over_starts = np.searchsorted(below, np.arange(regions + 2))
-    overlapping = np.zeros(regions + 1, bool)
-    overlapping[below[below == above]] = True
-    ids = _merge(
-        starts,
-        stops - starts,
-        names,
-        sizes,
-        over_starts[:-1].copy(),
-        np.diff(over_starts),
-        above.astype(np.int32),
-        overlapping,
-        min_size,
-        merge_size,
+    region = np.zeros(floors, np.int32)
+    regions = _watershed(
+        spans.links,
+        spans.walkable,
+        _blur(spans.links, distance),
+        int(distance.max(initial=0)),
+        region,
+        np.zeros(floors, np.int32),
+        np.empty(floors, np.int32),
+        np.empty(_LEVELS_A_ROUND + 1, np.int64),
+        *(np.empty(floors, np.int32) for _ in range(5)),
     )
-    kept, ranks = np.unique(ids, return_inverse=True)
-    first = np.full(len(kept), len(ids))
-    np.minimum.at(first, ranks, np.arange(len(ids)))
+    sizes, starts, counts = (np.zeros(regions + 1, np.int64) for _ in range(3))
+    names = np.empty(4 * floors + 1, np.int32)  # a border passes each side of a floor at most once
+    _neighbours_along_border(spans.links, region, sizes, starts, counts, names)
+    around = [names[starts[r] : starts[r] + counts[r]].tolist() for r in range(regions + 1)]
+    del names
+    kept = _without_islands(around, sizes.tolist(), min_size)
+    merged = _merge(around, _stacked(spans.columns, region, regions), sizes.tolist(), kept, merge_size)
     # new names in the order in which the old ones first appear
-    renamed = np.zeros(len(kept), np.int32)
-    order = [k for k in np.argsort(first) if kept[k] != 0]
-    renamed[order] = np.arange(1, len(order) + 1)
-    return renamed[ranks][region], len(order)
+    renamed = {0: 0}
+    for name in merged:
+        renamed.setdefault(name, len(renamed))
+    return np.array([renamed[name] for name in merged], np.int32)[region], len(renamed) - 1

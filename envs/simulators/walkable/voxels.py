@@ -137,37 +137,44 @@ def _insert(first, spans, column, low, high, area, merge_within, slot, free):
 
 
 @njit(cache=True, nogil=True)
+def doubled(rows):
+    """A copy of an array (N, K) int32 with room for twice as many rows. Loops compile faster than slices."""
+    larger = np.empty((2 * len(rows), rows.shape[1]), np.int32)
+    for i in range(len(rows)):
+        for k in range(rows.shape[1]):
+            larger[i, k] = rows[i, k]
+    return larger
+
+
+@njit(cache=True, nogil=True)
 def _rasterise(
-    vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, merge_within, most
-):
+    vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, merge_within, most, first,
+    spans, rest, row, part, spare,
+):  # fmt: skip
     """Fill the columns that each triangle passes through, from its lowest to its highest point in the column.
 
-    Returns the head of each column's list (-1 = empty) and the spans (low, high, walkable, next); no spans at all
-    where there would be more than ``most``.
+    Lists of spans (low, high, walkable, next) are built in ``spans``, their heads in ``first`` (-1 = empty); the last
+    four arrays are scratch. Returns the spans and how many slots are used; more than ``most`` where it gave up.
     """
     per_cell = np.float32(1) / cell
     per_height = np.float32(1) / cell_height
     tallest = highest[1] - lowest[1]
-    first = np.full(width * depth, -1, np.int32)
-    spans = np.empty((max(1024, width * depth), 4), np.int32)
+    along_x = np.int64(0)
+    along_z = np.int64(2)
     used = 0
     free = -1
-    rest = np.empty((12, 3), np.float32)
-    row = np.empty((12, 3), np.float32)
-    part = np.empty((12, 3), np.float32)
-    spare = np.empty((12, 3), np.float32)
     for t in range(len(triangles)):
         for corner in range(3):
             for k in range(3):
                 rest[corner, k] = vertices[triangles[t, corner], k]
-        z_min = min(rest[0, 2], rest[1, 2], rest[2, 2])
-        z_max = max(rest[0, 2], rest[1, 2], rest[2, 2])
+        z_min = min(rest[0, 2], min(rest[1, 2], rest[2, 2]))
+        z_max = max(rest[0, 2], max(rest[1, 2], rest[2, 2]))
         first_z = min(max(int((z_min - lowest[2]) * per_cell), 0), depth - 1)
         last_z = min(max(int((z_max - lowest[2]) * per_cell), 0), depth - 1)
-        rest_count = 3
+        rest_count = np.int64(3)
         for z in range(first_z, last_z + 1):
             edge = lowest[2] + np.float32(z) * cell + cell
-            row_count, rest_count = _split(rest, rest_count, row, spare, edge, 2)
+            row_count, rest_count = _split(rest, rest_count, row, spare, edge, along_z)
             rest, spare = spare, rest
             if row_count < 3:
                 continue
@@ -180,7 +187,7 @@ def _rasterise(
             last_x = min(max(int((x_max - lowest[0]) * per_cell), 0), width - 1)
             for x in range(first_x, last_x + 1):
                 edge = lowest[0] + np.float32(x) * cell + cell
-                part_count, row_count = _split(row, row_count, part, spare, edge, 0)
+                part_count, row_count = _split(row, row_count, part, spare, edge, along_x)
                 row, spare = spare, row
                 if part_count < 3:
                     continue
@@ -204,14 +211,12 @@ def _rasterise(
                     slot = used
                     used += 1
                     if used > most:
-                        return first, spans[:0]
+                        return spans, used
                     if used > len(spans):
-                        grown = np.empty((2 * len(spans), 4), np.int32)
-                        grown[: len(spans)] = spans
-                        spans = grown
+                        spans = doubled(spans)
                 area = 1 if walkable[t] else 0
                 free = _insert(first, spans, x + z * width, low, high, area, merge_within, slot, free)
-    return first, spans[: max(used, 1)]
+    return spans, used
 
 
 @njit(cache=True, nogil=True)
@@ -393,10 +398,13 @@ def open_spans(
     """
     lowest, highest = bounds
     width, depth = size
-    first, spans = _rasterise(
-        vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, climb, max_spans
-    )
-    if len(spans) == 0:
+    first = np.full(width * depth, -1, np.int32)
+    scratch = [np.empty((12, 3), np.float32) for _ in range(4)]
+    spans, used = _rasterise(
+        vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, climb, max_spans, first,
+        np.empty((max(1024, width * depth), 4), np.int32), *scratch,
+    )  # fmt: skip
+    if used > max_spans:
         return None
     starts, low, high, area = _in_column_order(first, spans)
     del first, spans
