@@ -72,12 +72,12 @@ class CheckReport:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in cells
         ]
+        same_advice: dict[str, list[str]] = {}
         for row in self.failures:
-            lines += [
-                "",
-                f"{row.what}:",
-                *textwrap.wrap(row.advice, 100, initial_indent="  ", subsequent_indent="  "),
-            ]
+            same_advice.setdefault(row.advice, []).append(row.what)
+        for advice, lines_at_fault in same_advice.items():
+            text = textwrap.wrap(advice, 100, initial_indent="  ", subsequent_indent="  ")
+            lines += ["", *(f"{what}:" for what in lines_at_fault), *text]
         reached = len(self.rows) - len(self.failures)
         return "\n".join([*lines, "", f"{reached} of {len(self.rows)} lines reached"])
 
