@@ -64,6 +64,7 @@ class NavigationRun:
         config = {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
+        config["agent"] = self.agent or AGENTS[self.task]
         if isinstance(self.episodes, str):
             try:
                 config["episodes_sha256"] = hashlib.sha256(Path(self.episodes).read_bytes()).hexdigest()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import psutil
 
 from benchmarks.machine import hardware, versions
+from benchmarks.workers import WorkerError
 from poma3d.errors import SettingError, UserError
 
 MAIN_BATCH = 16
@@ -94,6 +96,8 @@ def measure_throughput(
                 process.kill()
         if kind == "error":
             raise UserError(content)
+        if kind == "defect":
+            raise WorkerError(f"{one.scene} could not be measured:\n{content}")
         rows += content
         on_scene(one.scene)
     return {"rows": rows, "hardware": hardware(), "versions": versions()}
@@ -249,11 +253,13 @@ def _per_second(work: Callable[[], tuple[int, float]], settings: ThroughputSetti
 
 
 def _measure_and_send(pipe: Any, settings: ThroughputSettings) -> None:
-    """Measure in a fresh process and send ("rows", rows) or ("error", message)."""
+    """Measure in a fresh process and send ("rows", rows), ("error", message) or ("defect", traceback)."""
     try:
         answer = ("rows", measure_scene(settings))
     except UserError as error:
         answer = ("error", str(error))
+    except Exception:
+        answer = ("defect", traceback.format_exc())
     except KeyboardInterrupt:
         return
     pipe.send(answer)
