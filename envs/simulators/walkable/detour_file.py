@@ -1,8 +1,10 @@
-"""Habitat's ``.navmesh`` files: Detour tiles behind a small header, read into a `Navmesh` and written from one.
+"""Habitat's ``.navmesh`` files: Detour tiles behind a small header, read into a `Navmesh` and written from
+one.
 
 Layout from habitat-sim 0.3.4 (``src/esp/nav/PathFinder.cpp``: ``loadNavMesh``, ``saveNavMesh``) and Detour
-(``Detour/Include/DetourNavMesh.h``: ``dtMeshHeader``, ``dtPoly``, ``dtPolyDetail``, ``dtLink``, ``dtBVNode``).
-Everything is little-endian; the bounding-volume tree and the links of a tile are not needed and not read.
+(``Detour/Include/DetourNavMesh.h``: ``dtMeshHeader``, ``dtPoly``, ``dtPolyDetail``, ``dtLink``,
+``dtBVNode``). Everything is little-endian; the bounding-volume tree and the links of a tile are not needed
+and not read.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from envs.embodiment import NavmeshSettings
+from envs.simulators.walkable.index import boundary_edges
 from envs.simulators.walkable.navmesh import BORDER, MAX_CORNERS, Navmesh
+from envs.simulators.walkable.tiles import Tile, join_tiles
 from poma3d.errors import FileError, SettingError
 from poma3d.files import write_bytes
 
@@ -21,7 +25,7 @@ _SET_MAGIC = int.from_bytes(b"MSET", "big")
 _TILE_MAGIC = int.from_bytes(b"DNAV", "big")
 _SET_VERSIONS = (1, 2)
 _TILE_VERSION = 7
-_WALK_FLAG, _DISABLED_FLAG = 0x01, 0x04
+_WALK_FLAG = 0x01
 _EXTERNAL_EDGE = 0x8000
 _GROUND = 0
 
@@ -91,6 +95,8 @@ _DETAIL_MESH = np.dtype(
 )
 _TREE_NODE_BYTES = 16
 _OFF_MESH_BYTES = 36
+_BOUNDARY_BITS = np.array([1, 4, 16])
+"""How the flags of a detail triangle mark its three edges as lying on the edges of the polygon."""
 
 
 class _Cursor:
@@ -106,7 +112,7 @@ class _Cursor:
         if count < 0 or self.offset + size > len(self.data):
             raise FileError(
                 self.path,
-                f"the file ends inside its {what}: {count} records of {dtype.itemsize} bytes expected at byte "
+                f"ends inside its {what}: {count} records of {dtype.itemsize} bytes expected at byte "
                 f"{self.offset}, {len(self.data)} bytes found; it is truncated or damaged, save it again",
             )
         records = np.frombuffer(self.data, dtype, count, self.offset)
@@ -117,8 +123,8 @@ class _Cursor:
 def read_navmesh(path: str | os.PathLike[str]) -> Navmesh:
     """Read a Habitat ``.navmesh`` file of one or many tiles.
 
-    Polygons that Habitat has marked as not walkable and off-mesh connections are left out. Tiles are joined where
-    their border edges meet within the climb; an edge that meets several takes the one it shares most with.
+    Polygons that Habitat has marked as not walkable are left out, as are off-mesh connections. Tiles are
+    joined where their borders meet.
 
     Raises:
         FileError: there is no such file, or it is truncated, damaged or of another format or version.
@@ -132,7 +138,9 @@ def read_navmesh(path: str | os.PathLike[str]) -> Navmesh:
     if header["magic"] != _SET_MAGIC:
         raise FileError(path, f"is not a Habitat navmesh: it begins with {data[:4]!r}, not with b'TESM'")
     if header["version"] not in _SET_VERSIONS:
-        raise FileError(path, f"has navmesh version {header['version']}; versions {_SET_VERSIONS} can be read")
+        raise FileError(
+            path, f"has navmesh version {header['version']}; versions {_SET_VERSIONS} can be read"
+        )
     settings = NavmeshSettings()
     if header["version"] >= 2:
         settings = _settings(cursor)
@@ -142,11 +150,10 @@ def read_navmesh(path: str | os.PathLike[str]) -> Navmesh:
         if prefix["reference"] == 0 or prefix["size"] == 0:
             break
         end = cursor.offset + int(prefix["size"])
-        tiles.append(_Tile(cursor, end))
-        cursor.offset = end
+        tiles.append(_tile(cursor, end))
     if not tiles:
         raise FileError(path, "holds no tile; it is the navmesh of a scene without floor, build it again")
-    navmesh = _join(tiles, settings)
+    navmesh = join_tiles(tiles, settings)
     if len(navmesh.polygons) == 0:
         raise FileError(path, "holds no walkable polygon; it is the navmesh of a scene without floor")
     return navmesh
@@ -165,134 +172,161 @@ def _settings(cursor: _Cursor) -> NavmeshSettings:
         raise FileError(cursor.path, f"has impossible settings ({error}); it is damaged") from error
 
 
-class _Tile:
-    """One Detour tile: its arrays, checked."""
-
-    def __init__(self, cursor: _Cursor, end: int) -> None:
-        path = cursor.path
-        if end > len(cursor.data) or end < cursor.offset:
-            raise FileError(
-                path,
-                f"the file ends inside a tile: {end} bytes expected, {len(cursor.data)} found; it is truncated",
-            )
-        self.header = header = cursor.take(_TILE_HEADER, 1, "tile header")[0]
-        if header["magic"] != _TILE_MAGIC:
-            raise FileError(path, f"a tile begins with {header['magic'].tobytes()!r}, not with b'VAND'; it is damaged")
-        if header["version"] != _TILE_VERSION:
-            raise FileError(path, f"has Detour tiles of version {header['version']}; version 7 can be read")
-        if any(header[name] < 0 for name in _COUNTS):
-            raise FileError(path, "a tile has negative counts; it is damaged")
-        self.vertices = cursor.take("<f4", 3 * int(header["vertex_count"]), "vertices").reshape(-1, 3)
-        self.polygons = cursor.take(_POLYGON, int(header["polygon_count"]), "polygons")
-        cursor.take("u1", _LINK_BYTES * int(header["max_link_count"]), "links")
-        self.details = cursor.take(_DETAIL_MESH, int(header["detail_mesh_count"]), "detail meshes")
-        self.detail_vertices = cursor.take(
-            "<f4", 3 * int(header["detail_vertex_count"]), "detail vertices"
-        ).reshape(-1, 3)
-        self.detail_triangles = cursor.take(
-            "u1", 4 * int(header["detail_triangle_count"]), "detail triangles"
-        ).reshape(-1, 4)
-        cursor.take("u1", _TREE_NODE_BYTES * int(header["tree_node_count"]), "bounding volumes")
-        cursor.take("u1", _OFF_MESH_BYTES * int(header["off_mesh_count"]), "off-mesh connections")
-        if cursor.offset != end:
-            raise FileError(
-                path,
-                f"a tile's arrays take {cursor.offset} bytes where {end} were announced; it is damaged, or Detour "
-                "was built with 64-bit references",
-            )
-        self._check(path)
-
-    def _check(self, path: str | os.PathLike[str]) -> None:
-        """Every index is in range and every number is finite."""
-        polygons, details = self.polygons, self.details
-        counts = polygons["corner_count"]
-        ground = polygons["area_and_type"] >> 6 == _GROUND
-        used = np.arange(MAX_CORNERS) < counts[:, None]
-        neighbours = polygons["neighbours"]
-        inner = used & (neighbours != 0) & (neighbours & _EXTERNAL_EDGE == 0)
-        problems = {
-            "vertices that are not finite": not np.isfinite(self.vertices).all(),
-            "detail vertices that are not finite": not np.isfinite(self.detail_vertices).all(),
-            "polygons without corners": bool((counts[ground] < 3).any() or (counts > MAX_CORNERS).any()),
-            "polygons that name vertices it has not": bool(
-                (polygons["vertices"][used] >= len(self.vertices)).any()
-            ),
-            "polygons that name neighbours it has not": bool((neighbours[inner] > len(polygons)).any()),
-            "polygons without height detail": len(details) < int(ground.sum()),
-            "detail triangles outside its list": bool(
-                (details["triangle_base"].astype(np.int64) + details["triangle_count"]).max(initial=0)
-                > len(self.detail_triangles)
-            ),
-            "detail vertices outside its list": bool(
-                (details["vertex_base"].astype(np.int64) + details["vertex_count"]).max(initial=0)
-                > len(self.detail_vertices)
-            ),
-        }
-        for problem, found in problems.items():
-            if found:
-                raise FileError(path, f"a tile has {problem}; it is damaged, save it again")
-        for index in np.flatnonzero(ground):
-            detail = details[index]
-            triangles = self.triangles(int(index))
-            if triangles.max(initial=0) >= counts[index] + detail["vertex_count"]:
-                raise FileError(path, f"detail triangles of polygon {index} name vertices it has not; it is damaged")
-
-    def triangles(self, polygon: int) -> np.ndarray:
-        """Detail triangles (N, 3) of one polygon: its corners first, then its own detail vertices."""
-        detail = self.details[polygon]
-        base = int(detail["triangle_base"])
-        return self.detail_triangles[base : base + int(detail["triangle_count"]), :3].astype(np.int32)
-
-
-def _join(tiles: list[_Tile], settings: NavmeshSettings) -> Navmesh:
-    """One navmesh of all tiles' walkable polygons."""
-    vertices, polygons, neighbours, detail_vertices, detail_triangles, detail_counts = [], [], [], [], [], []
-    vertex_base = polygon_base = detail_base = 0
-    portals = []
-    for tile in tiles:
-        records = tile.polygons
-        walkable = (records["flags"] & _WALK_FLAG != 0) & (records["area_and_type"] >> 6 == _GROUND)
-        number = np.full(len(records) + 1, BORDER)  # the extra entry takes "no neighbour"
-        number[:-1][walkable] = polygon_base + np.arange(walkable.sum())
-        used = np.arange(MAX_CORNERS) < records["corner_count"][:, None]
-        across = records["neighbours"].astype(np.int64)
-        external = used & (across & _EXTERNAL_EDGE != 0)
-        inner = used & ~external & (across != 0)
-        polygons.append(np.where(used, records["vertices"].astype(np.int32) + vertex_base, -1)[walkable])
-        neighbours.append(number[np.where(inner, across - 1, -1)][walkable])
-        for polygon, edge in zip(*np.nonzero(external & walkable[:, None]), strict=True):
-            ends = records[polygon]["vertices"][[edge, (edge + 1) % records[polygon]["corner_count"]]]
-            portals.append((number[polygon], edge, int(across[polygon, edge] & 0xFF), tile.vertices[ends]))
-        for index in np.flatnonzero(walkable):
-            record, detail = records[index], tile.details[index]
-            corners = tile.vertices[record["vertices"][: record["corner_count"]]]
-            base = int(detail["vertex_base"])
-            own = tile.detail_vertices[base : base + int(detail["vertex_count"])]
-            detail_vertices.append(np.concatenate([corners, own]))
-            detail_triangles.append(tile.triangles(int(index)) + detail_base)
-            detail_counts.append(len(detail_triangles[-1]))
-            detail_base += len(corners) + len(own)
-        vertices.append(tile.vertices)
-        vertex_base += len(tile.vertices)
-        polygon_base += int(walkable.sum())
-    joined = np.concatenate(neighbours).astype(np.int32)
-    _link_portals(joined, portals, settings.max_climb)
-    return Navmesh(
-        vertices=np.concatenate(vertices).astype(np.float32),
-        polygons=np.concatenate(polygons).astype(np.int32),
-        neighbours=joined,
-        detail_vertices=np.concatenate([np.empty((0, 3)), *detail_vertices]).astype(np.float32),
-        detail_triangles=np.concatenate([np.empty((0, 3)), *detail_triangles]).astype(np.int32),
-        detail_offsets=np.concatenate([[0], np.cumsum(detail_counts)]).astype(np.int32),
-        settings=settings,
-        bounds=np.stack(
-            [
-                np.min([tile.header["lowest"] for tile in tiles], axis=0),
-                np.max([tile.header["highest"] for tile in tiles], axis=0),
-            ]
-        ).astype(np.float32),
+def _tile(cursor: _Cursor, end: int) -> Tile:
+    """One Detour tile that ends at byte ``end``."""
+    path = cursor.path
+    if not cursor.offset <= end <= len(cursor.data):
+        raise FileError(
+            path, f"ends inside a tile: {end} bytes announced, {len(cursor.data)} found; it is truncated"
+        )
+    header = cursor.take(_TILE_HEADER, 1, "tile header")[0]
+    if header["magic"] != _TILE_MAGIC:
+        raise FileError(path, f"a tile begins with {header['magic'].tobytes()!r}, not b'VAND'; it is damaged")
+    if header["version"] != _TILE_VERSION:
+        raise FileError(path, f"has Detour tiles of version {header['version']}; version 7 can be read")
+    count = {name: int(header[name]) for name in _COUNTS}
+    vertices = cursor.take("<f4", 3 * count["vertex_count"], "vertices").reshape(-1, 3)
+    polygons = cursor.take(_POLYGON, count["polygon_count"], "polygons")
+    cursor.take("u1", _LINK_BYTES * count["max_link_count"], "links")
+    details = cursor.take(_DETAIL_MESH, count["detail_mesh_count"], "detail meshes")
+    detail_vertices = cursor.take("<f4", 3 * count["detail_vertex_count"], "detail vertices").reshape(-1, 3)
+    triangles = cursor.take("u1", 4 * count["detail_triangle_count"], "detail triangles").reshape(-1, 4)
+    cursor.take("u1", _TREE_NODE_BYTES * count["tree_node_count"], "bounding volumes")
+    cursor.take("u1", _OFF_MESH_BYTES * count["off_mesh_count"], "off-mesh connections")
+    if cursor.offset != end:
+        raise FileError(
+            path,
+            f"a tile ends at byte {cursor.offset} where {end} was announced; it is damaged, or Detour was built "
+            "with 64-bit references",
+        )
+    walkable = (polygons["flags"] & _WALK_FLAG != 0) & (polygons["area_and_type"] >> 6 == _GROUND)
+    _check_tile(path, vertices, polygons, walkable, details, detail_vertices, triangles)
+    used = np.arange(MAX_CORNERS) < polygons["corner_count"][:, None]
+    across = polygons["neighbours"].astype(np.int32)
+    external = used & (across & _EXTERNAL_EDGE != 0)
+    number = np.full(len(polygons) + 1, BORDER, np.int32)  # entry 0 takes "no neighbour"
+    number[1:][walkable] = np.arange(walkable.sum())
+    own_vertices, own_triangles = [], []
+    for polygon, detail in zip(polygons[walkable], details[: len(polygons)][walkable], strict=True):
+        corners = polygon["vertices"][: polygon["corner_count"]]
+        base, size = int(detail["vertex_base"]), int(detail["vertex_count"])
+        own_vertices.append(np.concatenate([vertices[corners], detail_vertices[base : base + size]]))
+        base, size = int(detail["triangle_base"]), int(detail["triangle_count"])
+        own_triangles.append(triangles[base : base + size, :3].astype(np.int32))
+    return Tile(
+        vertices=vertices,
+        polygons=np.where(used, polygons["vertices"].astype(np.int32), -1)[walkable],
+        neighbours=number[np.where(used & ~external, across, 0)][walkable],
+        sides=np.where(external, across & 0xFF, -1)[walkable],
+        detail_vertices=tuple(own_vertices),
+        detail_triangles=tuple(own_triangles),
+        bounds=np.stack([header["lowest"], header["highest"]]),
     )
 
 
-def _link_portals(neighbours: np.ndarray, portals: list, climb: float) -> None:
-    pass
+def _check_tile(path, vertices, polygons, walkable, details, detail_vertices, triangles) -> None:
+    """Every index of a tile is in range and every number finite.
+
+    Raises:
+        FileError: what is wrong.
+    """
+    counts = polygons["corner_count"].astype(np.int64)
+    used = (np.arange(MAX_CORNERS) < counts[:, None]) & walkable[:, None]
+    across = polygons["neighbours"]
+    inner = used & (across & _EXTERNAL_EDGE == 0)
+    if len(details) < len(polygons) and walkable[len(details) :].any():
+        raise FileError(path, "a tile has polygons without height detail; it is damaged, save it again")
+    details, counts = details[: len(polygons)][walkable[: len(details)]], counts[walkable]
+    vertex_ends = details["vertex_base"].astype(np.int64) + details["vertex_count"]
+    triangle_ends = details["triangle_base"].astype(np.int64) + details["triangle_count"]
+    problems = {
+        "vertices that are not finite": not np.isfinite(vertices).all(),
+        "detail vertices that are not finite": not np.isfinite(detail_vertices).all(),
+        "polygons of less than 3 or more than 6 corners": bool(((counts < 3) | (counts > MAX_CORNERS)).any()),
+        "polygons that name vertices it has not": bool((polygons["vertices"][used] >= len(vertices)).any()),
+        "polygons that name neighbours it has not": bool((across[inner] > len(polygons)).any()),
+        "detail vertices outside its list": bool((vertex_ends > len(detail_vertices)).any()),
+        "detail triangles outside its list": bool((triangle_ends > len(triangles)).any()),
+    }
+    for problem, found in problems.items():
+        if found:
+            raise FileError(path, f"a tile has {problem}; it is damaged, save it again")
+    for detail, corners, end in zip(details, counts, triangle_ends, strict=True):
+        own = triangles[detail["triangle_base"] : end, :3]
+        if own.max(initial=0) >= corners + detail["vertex_count"]:
+            raise FileError(path, "a tile has detail triangles that name vertices it has not; it is damaged")
+
+
+def write_navmesh(path: str | os.PathLike[str], navmesh: Navmesh) -> None:
+    """Write a navmesh as a Habitat ``.navmesh`` file of version 2 with one tile, whole or not at all.
+
+    The tile has no bounding-volume tree; Detour then looks at every polygon.
+
+    Raises:
+        FileError: the file cannot be written.
+        SettingError: the navmesh is too large for Detour's 16-bit indices.
+    """
+    counts = navmesh.corner_counts
+    if max(len(navmesh.vertices), len(counts)) >= _EXTERNAL_EDGE:
+        raise SettingError(
+            f"a Detour tile holds less than {_EXTERNAL_EDGE} vertices and polygons, found "
+            f"{len(navmesh.vertices)} and {len(counts)}; enlarge cell_size"
+        )
+    used = navmesh.polygons >= 0
+    polygons = np.zeros(len(counts), _POLYGON)
+    polygons["first_link"] = 0xFFFFFFFF
+    polygons["vertices"] = np.where(used, navmesh.polygons, 0)
+    polygons["neighbours"] = np.where(used, navmesh.neighbours + 1, 0)
+    polygons["flags"] = _WALK_FLAG
+    polygons["corner_count"] = counts
+    details = np.zeros(len(counts), _DETAIL_MESH)
+    own_vertices, own_triangles = [np.empty((0, 3), "<f4")], [np.empty((0, 4), "u1")]
+    vertex_base = 0
+    for p, count in enumerate(counts):
+        triangles = navmesh.detail_triangles[navmesh.detail_offsets[p] : navmesh.detail_offsets[p + 1]]
+        first = triangles.min(initial=len(navmesh.detail_vertices))
+        inner = navmesh.detail_vertices[first + count : triangles.max(initial=-1) + 1]
+        rows = np.zeros((len(triangles), 4), "u1")
+        rows[:, :3] = triangles - first
+        details[p] = (vertex_base, navmesh.detail_offsets[p], len(inner), len(triangles), 0)
+        own_vertices.append(inner)
+        own_triangles.append(rows)
+        vertex_base += len(inner)
+    detail_vertices, detail_triangles = np.concatenate(own_vertices), np.concatenate(own_triangles)
+    on_boundary = boundary_edges(
+        navmesh.vertices[navmesh.polygons],
+        counts,
+        navmesh.detail_vertices[navmesh.detail_triangles],
+        np.repeat(np.arange(len(counts)), np.diff(navmesh.detail_offsets)),
+    )
+    detail_triangles[:, 3] = on_boundary @ _BOUNDARY_BITS
+    bounds = navmesh.bounds
+    if bounds is None:
+        bounds = np.stack([navmesh.vertices.min(axis=0), navmesh.vertices.max(axis=0)])
+    settings = navmesh.settings
+    header = np.zeros(1, _TILE_HEADER)
+    header["magic"], header["version"] = _TILE_MAGIC, _TILE_VERSION
+    header["polygon_count"] = header["detail_mesh_count"] = header["off_mesh_base"] = len(counts)
+    header["vertex_count"], header["max_link_count"] = len(navmesh.vertices), counts.sum()
+    header["detail_vertex_count"], header["detail_triangle_count"] = (
+        len(detail_vertices),
+        len(detail_triangles),
+    )
+    header["walkable_height"], header["walkable_radius"] = settings.agent_height, settings.agent_radius
+    header["walkable_climb"], header["quantisation"] = settings.max_climb, 1 / settings.cell_size
+    header["lowest"], header["highest"] = bounds
+    links = np.zeros(_LINK_BYTES * int(counts.sum()), "u1")
+    arrays = (header, navmesh.vertices.astype("<f4"), polygons, links, details)
+    arrays += (detail_vertices.astype("<f4"), detail_triangles)
+    tile = b"".join(array.tobytes() for array in arrays)
+    top = np.zeros(1, _SET_HEADER)
+    top["magic"], top["version"], top["tile_count"] = _SET_MAGIC, max(_SET_VERSIONS), 1
+    top["origin"], top["tile_size"] = bounds[0], (bounds[1] - bounds[0])[[0, 2]]
+    top["max_tiles"], top["max_polygons"] = 1, len(counts)
+    block = np.zeros(1, _SETTINGS)
+    for name in _SETTING_NAMES:
+        block[name] = getattr(settings, name)
+    block["filters"] = [1, 1, 1, 0]
+    prefix = np.zeros(1, _TILE_PREFIX)
+    prefix["reference"], prefix["size"] = 1 << (len(counts) - 1).bit_length(), len(tile)
+    write_bytes(path, top.tobytes() + block.tobytes() + prefix.tobytes() + tile)

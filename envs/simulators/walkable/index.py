@@ -147,24 +147,28 @@ def _islands(navmesh, corners, used, areas, usable) -> tuple[np.ndarray, np.ndar
 
 def _rim(corners, counts, triangles, owners) -> tuple[np.ndarray, np.ndarray]:
     """Detail edges (S, 2, 3) on the edges of their polygon, and where each polygon's begin (P + 1,)."""
-    starts = triangles[:, [2, 0, 1]]  # Detour's order of a triangle's edges
-    edges = np.stack([starts, triangles], axis=2)  # (T, 3, 2, 3)
-    polygon_starts = corners[owners]  # (T, 6, 3)
-    following = np.where(
-        np.arange(MAX_CORNERS) + 1 < counts[:, None], np.arange(MAX_CORNERS) + 1, 0
-    )  # (P, 6) the next corner, cyclically
-    polygon_ends = np.take_along_axis(corners, following[..., None], axis=1)[owners]
-    # (T, 3 edges, 2 ends, 6 polygon edges)
-    distance = _distance_to_segments(
-        edges[:, :, :, None, [0, 2]],
-        polygon_starts[:, None, None][..., [0, 2]],
-        polygon_ends[:, None, None][..., [0, 2]],
-    )
-    valid = (np.arange(MAX_CORNERS) < counts[:, None])[owners]
-    on_edge = ((distance < _ON_EDGE).all(axis=2) & valid[:, None]).any(axis=2)  # (T, 3)
-    triangle, side = np.nonzero(on_edge)
+    order = [2, 0, 1]  # Detour's order of a triangle's edges
+    edges = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2)[:, order]  # (T, 3, 2, 3)
+    triangle, side = np.nonzero(boundary_edges(corners, counts, triangles, owners)[:, order])
     offsets = np.concatenate([[0], np.cumsum(np.bincount(owners[triangle], minlength=len(counts)))])
     return np.ascontiguousarray(edges[triangle, side]), offsets.astype(np.int32)
+
+
+def boundary_edges(
+    corners: np.ndarray, counts: np.ndarray, triangles: np.ndarray, owners: np.ndarray
+) -> np.ndarray:
+    """Which edges (T, 3) of detail triangles (T, 3, 3) lie on an edge of their polygon, ``owners`` (T,).
+
+    Edge k leads from corner k of the triangle to the next; of ``corners`` (P, 6, 3), ``counts`` (P,) are used.
+    """
+    slots = np.arange(MAX_CORNERS)
+    following = np.where(slots + 1 < counts[:, None], slots + 1, 0)
+    starts = corners[..., [0, 2]]
+    ends = np.take_along_axis(starts, following[..., None], axis=1)
+    points = triangles[..., [0, 2]]
+    distance = _distance_to_segments(points[:, :, None], starts[owners][:, None], ends[owners][:, None])
+    near = (distance < _ON_EDGE) & (slots < counts[:, None])[owners][:, None]  # (T, 3 corners, 6 edges)
+    return (near & np.roll(near, -1, axis=1)).any(axis=2)
 
 
 def _distance_to_segments(points, starts, ends) -> np.ndarray:
