@@ -1,4 +1,4 @@
-"""The main job in one go: the oracle and the random agent on furnished houses, with video, recording and results.
+"""The main job in one go: the oracle and the random agent in furnished houses, with videos and results.
 
     python examples/demo.py --out demo [--scene house.glb]
 
