@@ -196,8 +196,8 @@ def _tile(cursor: _Cursor, end: int) -> Tile:
     if cursor.offset != end:
         raise FileError(
             path,
-            f"a tile ends at byte {cursor.offset} where {end} was announced; it is damaged, or Detour was built "
-            "with 64-bit references",
+            f"a tile ends at byte {cursor.offset} where {end} was announced; it is damaged, or Detour was "
+            "built with 64-bit references",
         )
     walkable = (polygons["flags"] & _WALK_FLAG != 0) & (polygons["area_and_type"] >> 6 == _GROUND)
     _check_tile(path, vertices, polygons, walkable, details, detail_vertices, triangles)

@@ -159,7 +159,7 @@ def boundary_edges(
 ) -> np.ndarray:
     """Which edges (T, 3) of detail triangles (T, 3, 3) lie on an edge of their polygon, ``owners`` (T,).
 
-    Edge k leads from corner k of the triangle to the next; of ``corners`` (P, 6, 3), ``counts`` (P,) are used.
+    Edge k leads from corner k of a triangle to the next; of ``corners`` (P, 6, 3), ``counts`` (P,) are used.
     """
     slots = np.arange(MAX_CORNERS)
     following = np.where(slots + 1 < counts[:, None], slots + 1, 0)
@@ -168,7 +168,7 @@ def boundary_edges(
     points = triangles[..., [0, 2]]
     distance = _distance_to_segments(points[:, :, None], starts[owners][:, None], ends[owners][:, None])
     near = (distance < _ON_EDGE) & (slots < counts[:, None])[owners][:, None]  # (T, 3 corners, 6 edges)
-    return (near & np.roll(near, -1, axis=1)).any(axis=2)
+    return np.any(near & np.roll(near, -1, axis=1), axis=2)
 
 
 def _distance_to_segments(points, starts, ends) -> np.ndarray:
