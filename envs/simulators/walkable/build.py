@@ -1,11 +1,14 @@
 """From a scene's triangles to its walkable surface: the whole of Recast, as habitat-sim calls it.
 
-The units, the order of the steps and what is dropped at the end are those of ``PathFinder::build`` in habitat-sim 0.3.4
-(``src/esp/nav/PathFinder.cpp``, MIT): one mesh without tiles, watershed regions, polygons without area left out.
-Where spans of one column merge, Recast's result depends on the order of the triangles: give them in the file's order.
+The units, the order of the steps and what is dropped at the end are those of ``PathFinder::build`` in
+habitat-sim 0.3.4 (``src/esp/nav/PathFinder.cpp``, MIT): one mesh without tiles, watershed regions, polygons
+without area left out. Where spans of one column merge, Recast's result depends on the order of the triangles:
+give them in the file's order.
 """
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 import numpy as np
 
@@ -19,7 +22,7 @@ from envs.simulators.walkable.voxels import MAX_HEIGHT, open_spans, walkable_tri
 from poma3d.errors import SceneError, SettingError
 
 MAX_BYTES = 2 << 30
-"""Most memory that the columns of the grid, and again the voxels in them, may take while a surface is built."""
+"""Most memory that the columns of the grid, and again the voxels in them, may take during a build."""
 _COLUMN_BYTES = 12
 _SPAN_BYTES = 64
 _NO_AREA = 1e-5
@@ -28,7 +31,7 @@ _NO_AREA = 1e-5
 def _grid(
     vertices: np.ndarray, triangles: np.ndarray, cell: np.float32, cell_height: np.float32
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Lowest and highest corner and the columns along x and z of the grid around the vertices, if it is of sane size."""
+    """Lowest and highest corner of the grid around the vertices, and its columns along x and z."""
     if vertices.ndim != 2 or vertices.shape[1:] != (3,) or triangles.ndim != 2 or triangles.shape[1:] != (3,):
         raise SceneError(
             f"vertices (N, 3) and triangles (M, 3) are needed, found {vertices.shape} and {triangles.shape}"
@@ -46,12 +49,14 @@ def _grid(
     if columns * _COLUMN_BYTES > MAX_BYTES:
         raise SceneError(
             f"the scene measures {size}: at cell_size {cell:.3g} m its walkable surface would need more than "
-            f"{columns * _COLUMN_BYTES / 2**30:.1f} GiB. Is the unit metres? Else cut the scene or enlarge cell_size"
+            f"{columns * _COLUMN_BYTES / 2**30:.1f} GiB. Is the unit metres? "
+            "Else cut the scene or enlarge cell_size"
         )
     if extent[1] / cell_height > MAX_HEIGHT:
         raise SceneError(
-            f"the scene measures {size}: at cell_height {cell_height:.3g} m only {MAX_HEIGHT * cell_height:.0f} m of "
-            "height can be walked. Is the unit metres? Else enlarge cell_height"
+            f"the scene measures {size}: at cell_height {cell_height:.3g} m only "
+            f"{MAX_HEIGHT * cell_height:.0f} m of height can be walked. Is the unit metres? "
+            "Else enlarge cell_height"
         )
     width = int((highest[0] - lowest[0]) / cell + np.float32(0.5))
     depth = int((highest[2] - lowest[2]) / cell + np.float32(0.5))
@@ -79,6 +84,7 @@ def _without_empty_polygons(mesh: Navmesh) -> Navmesh:
         detail_triangles=mesh.detail_triangles[kept[owner]],
         detail_offsets=np.append(0, np.cumsum(np.diff(mesh.detail_offsets)[kept])).astype(np.int32),
         settings=mesh.settings,
+        bounds=mesh.bounds,
     )
 
 
@@ -87,14 +93,18 @@ def build_navmesh(vertices: np.ndarray, triangles: np.ndarray, settings: Navmesh
 
     Args:
         vertices: (N, 3) metres, y up; all of them span the grid, used or not.
-        triangles: (M, 3) indices of vertices, counter-clockwise seen from outside, in the order of the scene file.
+        triangles: (M, 3) indices of vertices, counter-clockwise seen from outside, in the scene file's order.
         settings: the agent's size and the resolution.
 
     Raises:
         SceneError: there is no floor to stand on, or the scene is too large for its cells.
-        SettingError: the settings ask for polygons that nothing can walk on.
+        SettingError: a setting is not finite, or ``verts_per_poly`` not one of 3 to `MAX_CORNERS`.
     """
-    if not 3 <= settings.verts_per_poly <= MAX_CORNERS:
+    for name, value in asdict(settings).items():
+        if not np.isfinite(value):
+            raise SettingError(f"{name} must be a finite number, found {value!r}")
+    max_corners = int(settings.verts_per_poly)
+    if not 3 <= max_corners <= MAX_CORNERS:
         raise SettingError(
             f"verts_per_poly must lie between 3 and {MAX_CORNERS}, found {settings.verts_per_poly!r}"
         )
@@ -104,9 +114,9 @@ def build_navmesh(vertices: np.ndarray, triangles: np.ndarray, settings: Navmesh
     lowest, highest, size = _grid(vertices, triangles, cell, cell_height)
     flat = walkable_triangles(vertices, triangles, settings.max_slope)
     problem = (
-        f"no floor to stand on: of {len(triangles)} triangles {int(flat.sum())} face up at {settings.max_slope:g} degrees "
-        f"or less, and none leaves {settings.agent_height:g} m of height and {settings.agent_radius:g} m around the "
-        "agent; is the up axis y, and the unit metres?"
+        f"no floor to stand on: of {len(triangles)} triangles {int(flat.sum())} face up at "
+        f"{settings.max_slope:g} degrees or less, and none leaves {settings.agent_height:g} m of height and "
+        f"{settings.agent_radius:g} m around the agent; is the up axis y, and the unit metres?"
     )
     if not flat.any():
         raise SceneError(problem)
@@ -125,8 +135,9 @@ def build_navmesh(vertices: np.ndarray, triangles: np.ndarray, settings: Navmesh
     )
     if spans is None:
         raise SceneError(
-            f"the walkable surface of {len(triangles)} triangles on {size[0]} x {size[1]} cells would need more than "
-            f"{MAX_BYTES / 2**30:.0f} GiB. Is the unit metres? Else cut the scene or enlarge cell_size"
+            f"the walkable surface of {len(triangles)} triangles on {size[0]} x {size[1]} cells would need "
+            f"more than {MAX_BYTES / 2**30:.0f} GiB. Is the unit metres? Else cut the scene or enlarge "
+            "cell_size"
         )
     region, count = partition(spans, int(settings.region_min_size**2), int(settings.region_merge_size**2))
     if count == 0:
@@ -134,7 +145,7 @@ def build_navmesh(vertices: np.ndarray, triangles: np.ndarray, settings: Navmesh
     contours = trace_contours(
         spans, region, settings.edge_max_error, int(np.float32(settings.edge_max_len) / cell)
     )
-    grid_polygons = build_polygons(contours, settings.verts_per_poly)
+    grid_polygons = build_polygons(contours, max_corners)
     if len(grid_polygons.polygons) == 0:
         raise SceneError(problem)
     spacing = 0.0 if settings.detail_sample_dist < 0.9 else cell * np.float32(settings.detail_sample_dist)
@@ -151,10 +162,10 @@ def build_navmesh(vertices: np.ndarray, triangles: np.ndarray, settings: Navmesh
     corner_counts = (grid_polygons.polygons >= 0).sum(axis=1)
     ranks = np.arange(len(points)) - np.repeat(point_starts[:-1], np.diff(point_starts))
     sampled = ranks >= np.repeat(corner_counts, np.diff(point_starts))
-    # Recast lifts the samples by one cell height, and Detour reads the corners from the polygons, which are not lifted
+    # Recast lifts all points by one cell height, but Detour takes the corners from the polygons, as they are
     points[:, 1] += np.where(sampled, lowest[1] + cell_height, lowest[1])
     points[:, [0, 2]] += lowest[[0, 2]]
-    padding = ((0, 0), (0, MAX_CORNERS - settings.verts_per_poly))
+    padding = ((0, 0), (0, MAX_CORNERS - max_corners))
     return _without_empty_polygons(
         Navmesh(
             vertices=lowest + grid_polygons.vertices.astype(np.float32) * np.array([cell, cell_height, cell]),
@@ -164,5 +175,6 @@ def build_navmesh(vertices: np.ndarray, triangles: np.ndarray, settings: Navmesh
             detail_triangles=detail,
             detail_offsets=triangle_starts.astype(np.int32),
             settings=settings,
+            bounds=np.stack([lowest, highest]),
         )
     )

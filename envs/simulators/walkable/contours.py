@@ -1,7 +1,8 @@
-"""From regions to simple outlines: borders traced around the cells, straightened, holes joined to their outline.
+"""From regions to simple outlines: borders traced around the cells, straightened, holes joined to them.
 
-After ``RecastContour.cpp`` of Recast (Mikko Mononen, zlib licence). Points are (x, y, z, region across the edge that
-starts here) in cells and cell heights, int32; an edge shared by two regions keeps the same corners on both sides.
+After ``RecastContour.cpp`` of Recast (Mikko Mononen, zlib licence). Points are (x, y, z, region across the
+edge that starts here) in cells and cell heights, int32; an edge shared by two regions keeps the same corners
+on both sides.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from envs.simulators.walkable.voxels import OpenSpans
 
 _MAX_STEPS = 39999
 _HOLE_AREA = -2
-"""Twice the signed area below which a border is a hole: such borders run the other way round. Recast rounds so."""
+"""Twice the signed area below which a border is a hole, for it runs the other way round; Recast rounds so."""
 
 
 @njit(cache=True, nogil=True)
@@ -47,7 +48,7 @@ def _open_edges(links, region):
 
 @njit(cache=True, nogil=True)
 def _trace(start, edges, columns, floor, links, region, width, raw):
-    """Walk around a border and mark its edges as done: fills ``raw`` with a point a cell edge, returns how many."""
+    """Walk around a border and mark its edges as done: fills ``raw``, a point a cell edge, and counts."""
     direction = 0
     while not edges[start] & (1 << direction):
         direction += 1
@@ -93,7 +94,7 @@ def _squared_distance(x, z, px, pz, qx, qz):
 
 @njit(cache=True, nogil=True)
 def _simplify(raw, count, max_error, max_length, kept):
-    """Ends of shared edges, then where the outline strays most: fills ``kept`` with the raw points that stay, in order.
+    """Fill ``kept`` with the raw points that stay: ends of shared edges, then where the outline strays.
 
     Returns how many they are.
     """
@@ -161,7 +162,7 @@ def _simplify(raw, count, max_error, max_length, kept):
 
 
 def _without_stacked(points: np.ndarray) -> np.ndarray:
-    """The outline less the points that lie above or below the next one: they would confuse the triangulation."""
+    """The outline less the points above or below the next one: they would confuse the triangulation."""
     n = 0
     while n < len(points):
         following = (n + 1) % len(points)
@@ -214,7 +215,7 @@ def _blocked(px, pz, qx, qz, skip, outline):
             or (qx == bx and qz == bz)
         ):
             continue
-        if segments_meet(px, pz, qx, qz, ax, az, bx, bz, True):
+        if segments_meet(px, pz, qx, qz, ax, az, bx, bz):
             return True
     return False
 
@@ -229,6 +230,7 @@ def _bridge(outline, holes, starts, hole, leftmost, candidates):
     corners = starts[hole + 1] - starts[hole]
     distances = np.empty(count, np.int64)
     nothing = np.int64(-1)
+    exact = np.int64(0)
     for turn_ in range(corners):
         corner = (leftmost + turn_) % corners
         qx = holes[starts[hole] + corner, 0]
@@ -239,7 +241,7 @@ def _bridge(outline, holes, starts, hole, leftmost, candidates):
             n = j + 1 if j + 1 < count else 0
             x = outline[j, 0]
             z = outline[j, 2]
-            if in_cone(outline[p, 0], outline[p, 2], x, z, outline[n, 0], outline[n, 2], qx, qz, False):
+            if in_cone(outline[p, 0], outline[p, 2], x, z, outline[n, 0], outline[n, 2], qx, qz, exact):
                 # kept sorted by distance, earlier corners first
                 distance = np.int64(x - qx) ** 2 + np.int64(z - qz) ** 2
                 m = found
@@ -284,7 +286,9 @@ def _join_holes(outline: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(outline)
 
 
-def trace_contours(spans: OpenSpans, region: np.ndarray, max_error: float, max_length: int) -> list[tuple[int, np.ndarray]]:
+def trace_contours(
+    spans: OpenSpans, region: np.ndarray, max_error: float, max_length: int
+) -> list[tuple[int, np.ndarray]]:
     """Outlines of all regions.
 
     Args:

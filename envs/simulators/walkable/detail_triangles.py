@@ -1,7 +1,7 @@
-"""Triangles over a polygon's hull, and over points inside it: the two triangulations of Recast's height detail.
+"""Triangles over a polygon's hull, and over points inside it: the two triangulations of Recast.
 
-After ``triangulateHull`` and ``delaunayHull`` in ``RecastMeshDetail.cpp`` (Mikko Mononen, zlib licence). Points are
-(x, y, z) float32; only x and z count.
+After ``triangulateHull`` and ``delaunayHull`` in ``RecastMeshDetail.cpp`` (Mikko Mononen, zlib licence).
+Points are (x, y, z) float32; only x and z count.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ def _cross(points, a, b, c):
 
 
 @njit(cache=True, nogil=True)
-def cover_hull(points, hull, corners):
-    """Triangles (H - 2, 3) over a convex hull (H,), from the shortest ear on, always taking the shorter next edge.
+def cover_hull(points, hull, corners, triangles):
+    """Triangles over a convex hull (H,), from the shortest ear on, always taking the shorter next edge.
 
-    Only the polygon's own ``corners``, the first points, can be the tip of the ear: the others lie on its edges.
+    Fills ``triangles`` (H - 2, 3). Only the polygon's own ``corners``, the first points, can be the tip of
+    the ear: the others lie on its edges.
     """
     count = len(hull)
     start = 0
@@ -60,7 +61,6 @@ def cover_hull(points, hull, corners):
             left = n
             right = p
             shortest = length
-    triangles = np.empty((count - 2, 3), np.int64)
     triangles[0, 0] = hull[start]
     triangles[0, 1] = hull[left]
     triangles[0, 2] = hull[right]
@@ -79,12 +79,11 @@ def cover_hull(points, hull, corners):
             triangles[done, 1] = hull[before]
             right = before
         done += 1
-    return triangles
 
 
 @njit(cache=True, nogil=True)
 def _circle(points, a, b, c):
-    """Centre (x, z) and radius of the circle through three points; radius 0 at the first where they are in line."""
+    """Centre (x, z) and radius of the circle through three points; radius 0 where they are in line."""
     bx = points[b, 0] - points[a, 0]
     bz = points[b, 2] - points[a, 2]
     cx = points[c, 0] - points[a, 0]
@@ -114,7 +113,7 @@ def _crosses_any(points, edges, count, a, b):
     for e in range(count):
         c = edges[e, 0]
         d = edges[e, 1]
-        if c == a or c == b or d == a or d == b:
+        if c in (a, b) or d in (a, b):
             continue
         first = _cross(points, c, d, b)
         second = _cross(points, c, d, a)
@@ -150,7 +149,7 @@ def _complete(points, point_count, edges, edge_count, faces, e):
     z = np.float32(0)
     radius = np.float32(-1)
     for u in range(point_count):
-        if u == a or u == b or _cross(points, a, b, u) <= _SLIVER:
+        if u in (a, b) or _cross(points, a, b, u) <= _SLIVER:
             continue
         if radius >= 0:
             dx = points[u, 0] - x
@@ -166,7 +165,7 @@ def _complete(points, point_count, edges, edge_count, faces, e):
         best = u
         x, z, radius = _circle(points, a, b, u)
     if best < 0:
-        _set_face(edges, e, a, b, _HULL)
+        _set_face(edges, e, a, b, np.int64(_HULL))
         return edge_count, faces
     _set_face(edges, e, a, b, faces)
     for side in range(2):
@@ -185,10 +184,13 @@ def _complete(points, point_count, edges, edge_count, faces, e):
 
 
 @njit(cache=True, nogil=True)
-def cover_points(points, count, hull):
-    """Delaunay triangles (T, 3) of the first ``count`` points inside a hull (H,) that is kept as it is."""
-    edges = np.empty((10 * count, 4), np.int64)
-    edge_count = 0
+def cover_points(points, count, hull, edges, triangles):
+    """Delaunay triangles of the first ``count`` points inside a hull (H,) that is kept as it is.
+
+    Fills ``triangles`` (at least 2 * count, 3), all -1 before, and returns how many; ``edges`` (10 * count,
+    4) is scratch.
+    """
+    edge_count = np.int64(0)
     before = len(hull) - 1
     for i in range(len(hull)):
         edges[edge_count, 0] = hull[before]
@@ -197,14 +199,13 @@ def cover_points(points, count, hull):
         edges[edge_count, 3] = _OPEN
         edge_count += 1
         before = i
-    faces = 0
-    e = 0
+    faces = np.int64(0)
+    e = np.int64(0)
     while e < edge_count:
         for side in range(2, 4):
             if edges[e, side] == _OPEN:
                 edge_count, faces = _complete(points, count, edges, edge_count, faces, e)
         e += 1
-    triangles = np.full((faces, 3), -1, np.int64)
     for e in range(edge_count):
         for side in range(3, 1, -1):
             face = edges[e, side]
@@ -224,7 +225,8 @@ def cover_points(points, count, hull):
     while i < kept:
         if triangles[i, 0] < 0 or triangles[i, 1] < 0 or triangles[i, 2] < 0:
             kept -= 1
-            triangles[i] = triangles[kept]
+            for k in range(3):
+                triangles[i, k] = triangles[kept, k]
         else:
             i += 1
-    return triangles[:kept]
+    return kept

@@ -1,7 +1,7 @@
-"""The walkable surface as data: convex polygons, which edges they share, and triangles that carry the heights.
+"""The walkable surface as data: convex polygons, which edges they share, and triangles for the heights.
 
-The layout is Recast's (and so Detour's): what `build_navmesh` makes and what a Habitat ``.navmesh`` file holds are
-the same thing, and everything that asks questions of a surface takes either.
+The layout is Recast's (and so Detour's): what `build_navmesh` makes and what a Habitat ``.navmesh`` file
+holds are the same thing, and everything that asks questions of a surface takes either.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ class Navmesh:
     vertices: np.ndarray
     """(V, 3) float32 corners of the polygons; x and z lie on the grid of cells, y on that of cell heights."""
     polygons: np.ndarray
-    """(P, `MAX_CORNERS`) int32 indices of vertices in Detour's winding, padded with -1; convex in the xz plane."""
+    """(P, `MAX_CORNERS`) int32 vertices in Detour's winding, padded with -1; convex seen from above."""
     neighbours: np.ndarray
-    """(P, `MAX_CORNERS`) int32 polygon across edge k (from corner k to corner k + 1); `BORDER` where there is none."""
+    """(P, `MAX_CORNERS`) int32 polygon across edge k (from corner k to k + 1), `BORDER` where none."""
     detail_vertices: np.ndarray
-    """(D, 3) float32: for each polygon its corners in order (heights are the detail's own), then its inner samples."""
+    """(D, 3) float32: for each polygon its corners in order, as in `vertices`, then its height samples."""
     detail_triangles: np.ndarray
     """(T, 3) int32 indices into `detail_vertices`, the triangles of each polygon together."""
     detail_offsets: np.ndarray
-    """(P + 1,) int32: the triangles of polygon p are ``detail_triangles[detail_offsets[p]:detail_offsets[p + 1]]``."""
+    """(P + 1,) int32: polygon p has ``detail_triangles[detail_offsets[p]:detail_offsets[p + 1]]``."""
     settings: NavmeshSettings
     """What the surface was made for."""
     bounds: np.ndarray | None = None
-    """(2, 3) float32 lowest and highest corner of what it was built from: Habitat's ``get_bounds`` and the extent of
-    its top-down maps; None where unknown, then the vertices' own extent serves."""
+    """(2, 3) float32 lowest and highest corner of what it was built from: Habitat's ``get_bounds`` and the
+    extent of its top-down maps; None where unknown, then the vertices' own extent serves.
+    """
 
     @property
     def corner_counts(self) -> np.ndarray:

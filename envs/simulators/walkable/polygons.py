@@ -1,7 +1,7 @@
 """From outlines to convex polygons: ears cut off, triangles merged while they stay convex, neighbours found.
 
-After ``RecastMesh.cpp`` of Recast (Mikko Mononen, zlib licence). Tiles and their borders are left out: the mesh is one
-piece, as habitat-sim builds it.
+After ``RecastMesh.cpp`` of Recast (Mikko Mononen, zlib licence). Tiles and their borders are left out: the
+mesh is one piece, as habitat-sim builds it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from envs.simulators.walkable.predicates import in_cone, segments_meet, turn
+from envs.simulators.walkable.predicates import in_cone, segments_cross, segments_meet, turn
 
 _SAME_HEIGHT = 2
 """Corners at one place are the same corner where their heights differ by no more, cell heights."""
@@ -32,19 +32,19 @@ class GridPolygons:
 
 
 @njit(cache=True, nogil=True)
-def _is_diagonal(i, j, count, ring, points, touching):
-    """Whether a segment between two corners of the ring runs inside it; ``touching`` forgives shared lines."""
+def _is_diagonal(i, j, count, ring, points, loose):
+    """Whether the segment between two corners runs inside the ring; a ``loose`` of 1 allows shared lines."""
     p = ring[i - 1 if i > 0 else count - 1]
     n = ring[i + 1 if i + 1 < count else 0]
     x = points[ring[i], 0]
     z = points[ring[i], 2]
     tx = points[ring[j], 0]
     tz = points[ring[j], 2]
-    if not in_cone(points[p, 0], points[p, 2], x, z, points[n, 0], points[n, 2], tx, tz, touching):
+    if not in_cone(points[p, 0], points[p, 2], x, z, points[n, 0], points[n, 2], tx, tz, loose):
         return False
     for k in range(count):
         m = k + 1 if k + 1 < count else 0
-        if k == i or m == i or k == j or m == j:
+        if k in (i, j) or m in (i, j):
             continue
         ax = points[ring[k], 0]
         az = points[ring[k], 2]
@@ -57,7 +57,9 @@ def _is_diagonal(i, j, count, ring, points, touching):
             or (tx == bx and tz == bz)
         ):
             continue
-        if segments_meet(x, z, tx, tz, ax, az, bx, bz, not touching):
+        if segments_cross(x, z, tx, tz, ax, az, bx, bz):
+            return False
+        if loose == 0 and segments_meet(x, z, tx, tz, ax, az, bx, bz):
             return False
     return True
 
@@ -70,23 +72,22 @@ def _triangulate(points, ring, ear, triangles):
     """
     count = len(points)
     cut = 0
-    strictly = False
-    loosely = True
+    exact = np.int64(0)
     for i in range(count):
-        ear[(i + 1) % count] = _is_diagonal(i, (i + 2) % count, count, ring, points, strictly)
+        ear[(i + 1) % count] = _is_diagonal(i, (i + 2) % count, count, ring, points, exact)
     while count > 3:
         best = -1
         shortest = np.int64(0)
-        for strict in range(2):
+        for loose in range(2):
             for i in range(count):
                 b = (i + 1) % count
                 c = (i + 2) % count
-                if strict == 0:
+                if loose == 0:
                     if not ear[b]:
                         continue
                     end = c
                 else:
-                    if not _is_diagonal(i, c, count, ring, points, loosely):
+                    if not _is_diagonal(i, c, count, ring, points, loose):
                         continue
                     end = (i + 3) % count
                 dx = np.int64(points[ring[end], 0] - points[ring[i], 0])
@@ -110,8 +111,8 @@ def _triangulate(points, ring, ear, triangles):
         if b >= count:
             b = 0
         a = b - 1 if b > 0 else count - 1
-        ear[a] = _is_diagonal(a - 1 if a > 0 else count - 1, b, count, ring, points, strictly)
-        ear[b] = _is_diagonal(a, b + 1 if b + 1 < count else 0, count, ring, points, strictly)
+        ear[a] = _is_diagonal(a - 1 if a > 0 else count - 1, b, count, ring, points, exact)
+        ear[b] = _is_diagonal(a, b + 1 if b + 1 < count else 0, count, ring, points, exact)
     for k in range(3):
         triangles[cut, k] = ring[k]
     return cut + 1
@@ -128,7 +129,7 @@ def _corner_count(polygons, p):
 
 @njit(cache=True, nogil=True)
 def _merge_value(polygons, p, q, vertices):
-    """Squared length of the edge two polygons share where they can become one: value and both edges; else -1."""
+    """Squared length of the edge over which two polygons can become one, and its two indices; else -1."""
     nothing = np.int64(-1)
     n_one = _corner_count(polygons, p)
     n_other = _corner_count(polygons, q)
@@ -186,7 +187,7 @@ def _best_partner(j, count, polygons, vertices):
 
 @njit(cache=True, nogil=True)
 def _merge_polygons(polygons, vertices, values, partners, merged):
-    """Merge polygons across their longest shared edges while they stay convex, in place. Returns how many are left.
+    """Merge polygons across their longest shared edges while they stay convex, in place, and count the rest.
 
     The best value and partner of each polygon are kept in ``values`` and ``partners``; ``merged`` is scratch.
     """
@@ -195,7 +196,7 @@ def _merge_polygons(polygons, vertices, values, partners, merged):
     for j in range(count):
         values[j], partners[j] = _best_partner(j, count, polygons, vertices)
     while count > 1:
-        j = 0
+        j = np.int64(0)
         for n in range(1, count):
             if values[n] > values[j]:
                 j = n
@@ -218,7 +219,7 @@ def _merge_polygons(polygons, vertices, values, partners, merged):
         count -= 1
         # only pairs with the merged, the absorbed and the moved polygon have changed
         for n in range(count):
-            if n == j or n == k or partners[n] == j or partners[n] == k or partners[n] == last:
+            if n in (j, k) or partners[n] in (j, k, last):
                 values[n], partners[n] = _best_partner(n, count, polygons, vertices)
             else:
                 for side in range(2):
@@ -233,7 +234,7 @@ def _merge_polygons(polygons, vertices, values, partners, merged):
 
 @njit(cache=True, nogil=True)
 def _link(polygons, neighbours, first, following):
-    """Note across every edge the first other polygon that walks it the other way: fills ``neighbours`` (P, C).
+    """Fill ``neighbours`` (P, C): across every edge the first other polygon that walks it the other way.
 
     ``first`` (V,) and ``following`` (P * C,) hold lists of the edges of each vertex; all start as -1.
     """
@@ -262,7 +263,7 @@ def _link(polygons, neighbours, first, following):
 
 
 def _pieces(outline: np.ndarray, indices: np.ndarray, corners: int, vertices: np.ndarray) -> np.ndarray:
-    """Convex polygons (P, corners) that fill an outline (N, 4) whose points are the vertices ``indices`` (N,)."""
+    """Convex polygons (P, corners) in an outline (N, 4) whose points are the vertices ``indices`` (N,)."""
     count = len(outline)
     triangles = np.empty((count, 3), np.int64)
     cut = _triangulate(outline, np.arange(count), np.zeros(count, bool), triangles)

@@ -1,8 +1,8 @@
 """Parts the floors into simple regions, as water would fill basins: Recast's watershed partitioning.
 
-After ``RecastRegion.cpp`` of Recast (Mikko Mononen, zlib licence): a blurred distance to the border, basins that grow
-from the deepest level up in rounds of eight, small regions merged into neighbours, islands too small to matter dropped.
-Region 0 is no region.
+After ``RecastRegion.cpp`` of Recast (Mikko Mononen, zlib licence): a blurred distance to the border, basins
+that grow from the deepest level up in rounds of eight, small regions merged into neighbours, islands too
+small to matter dropped. Region 0 is no region.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _blur(links, distance):
 
 @njit(cache=True, nogil=True)
 def _expand(rounds, stack, count, links, walkable, region, reach, found, found_region, found_reach):
-    """Grow regions into the floors on the stack, at most ``rounds`` steps; floors that got one become -1 on it."""
+    """Grow regions into the floors on the stack, some rounds (-1: all); those that got one become -1."""
     done = 0
     while count > 0:
         waiting = 0
@@ -115,12 +115,13 @@ def _flood(seed, level, name, links, walkable, distance, region, reach, stack):
 
 @njit(cache=True, nogil=True)
 def _watershed(
-    links, walkable, distance, deepest, region, reach, by_level, starts, stack, flooding, found, found_region, found_reach
+    links, walkable, distance, deepest, region, reach, by_level, starts, stack, flooding, found, found_region,
+    found_reach,
 ):  # fmt: skip
     """Basins of the distance to the border: fills ``region`` (S,) and returns how many there are.
 
-    ``region`` and ``reach`` start at zero; the others are scratch: a round's floors by level (those deeper than its
-    first level come with it), the floors of one level, and those that a step of growth has found.
+    ``region`` and ``reach`` start at zero; the others are scratch: a round's floors by level (those deeper
+    than its first level come with it), the floors of one level, and those that a step of growth has found.
     """
     total = len(links)
     regions = np.int64(0)
@@ -271,10 +272,11 @@ def _without_islands(around: list[list[int]], sizes: list[int], min_size: int) -
 def _merge(
     around: list[list[int]], above: list[set[int]], sizes: list[int], kept: list[bool], merge_size: int
 ) -> list[int]:
-    """Merge regions of at most ``merge_size`` floors, and those without a border, into their smallest neighbour.
+    """Merge regions of at most ``merge_size`` floors, and those without a border, into a small neighbour.
 
-    Two regions merge where they meet once along their borders and no part of one lies above the other. ``around``
-    (neighbours along the border, 0 = the outside), ``above`` and ``sizes`` change. Returns each region's new name.
+    Two regions merge where they meet once along their borders and no part of one lies above the other.
+    ``around`` (neighbours along the border, 0 = the outside), ``above`` and ``sizes`` change. Returns each
+    region's new name.
     """
     names = list(range(len(sizes)))
     members = [[name] for name in names]
@@ -339,7 +341,7 @@ def partition(spans: OpenSpans, min_size: int, merge_size: int) -> tuple[np.ndar
     Args:
         spans: the floors.
         min_size: connected regions of fewer floors in all than this are dropped.
-        merge_size: regions of at most so many floors are merged into a neighbour where that keeps them simple.
+        merge_size: regions of at most so many floors are merged into a neighbour where they stay simple.
 
     Returns:
         The region (S,) int32 of each floor, 0 for none, and how many regions there are.

@@ -1,8 +1,8 @@
-"""From triangles to open voxel columns: where there is floor, how much room is above it, and what is next to what.
+"""From triangles to open voxel columns: where there is floor, with room above it, and where it leads.
 
 The steps, their order and their rounding (32 bit floats) are those of Recast (Mikko Mononen, zlib licence):
-``RecastRasterization.cpp``, ``RecastFilter.cpp``, ``rcBuildCompactHeightfield`` and ``rcErodeWalkableArea``, as
-habitat-sim calls them. A column is one cell of the horizontal grid; a span is a solid piece of a column.
+``RecastRasterization.cpp``, ``RecastFilter.cpp``, ``rcBuildCompactHeightfield`` and ``rcErodeWalkableArea``,
+as habitat-sim calls them. A column is one cell of the horizontal grid; a span is a solid piece of a column.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def walkable_triangles(vertices: np.ndarray, triangles: np.ndarray, max_slope: f
 
 @njit(cache=True, nogil=True)
 def _split(polygon, count, below, above, value, axis):
-    """Cut a convex polygon at a coordinate; points on the cut belong to both parts. Returns their corner counts."""
+    """Cut a convex polygon at a coordinate, points on the cut in both parts, and count their corners."""
     kept = 0
     rest = 0
     before = count - 1
@@ -105,7 +105,7 @@ def _split(polygon, count, below, above, value, axis):
 
 @njit(cache=True, nogil=True)
 def _insert(first, spans, column, low, high, area, merge_within, slot, free):
-    """Put a solid span into a column, swallowing those it touches. Returns the head of the list of unused slots."""
+    """Put a solid span into a column, swallowing those it touches. Returns the head of the unused slots."""
     previous = -1
     current = first[column]
     while current >= 0 and spans[current, _LOW] <= high:
@@ -148,13 +148,14 @@ def doubled(rows):
 
 @njit(cache=True, nogil=True)
 def _rasterise(
-    vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, merge_within, most, first,
-    spans, rest, row, part, spare,
+    vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, merge_within, most,
+    first, spans, rest, row, part, spare,
 ):  # fmt: skip
     """Fill the columns that each triangle passes through, from its lowest to its highest point in the column.
 
-    Lists of spans (low, high, walkable, next) are built in ``spans``, their heads in ``first`` (-1 = empty); the last
-    four arrays are scratch. Returns the spans and how many slots are used; more than ``most`` where it gave up.
+    Lists of spans (low, high, walkable, next) are built in ``spans``, their heads in ``first`` (-1 = empty);
+    the last four arrays are scratch. Returns the spans and how many slots are used; more than ``most`` where
+    it gave up.
     """
     per_cell = np.float32(1) / cell
     per_height = np.float32(1) / cell_height
@@ -248,7 +249,7 @@ def _in_column_order(first, spans):
 
 @njit(cache=True, nogil=True)
 def _filter(starts, low, high, walkable, width, depth, height, climb):
-    """Keep floor an agent can stand on: low obstacles are stepped over, ledges and low ceilings are not walked."""
+    """Keep floor to stand on: low obstacles are stepped over; ledges and low ceilings are out."""
     for column in range(width * depth):
         below_walkable = False
         for i in range(starts[column], starts[column + 1]):
@@ -337,10 +338,10 @@ def _open(starts, low, high, walkable, width, depth, height, climb):
 
 @njit(cache=True, nogil=True)
 def border_distance(links, same):
-    """Distance (S,) int32 of every floor to the nearest border, 2 for a straight step and 3 for a diagonal one.
+    """Distance (S,) int32 of every floor to the nearest border: 2 a straight step, 3 a diagonal one.
 
-    A floor is on the border where it lacks a link or where a linked floor differs in ``same`` (S,); with two sweeps
-    over the floors, as in Recast.
+    A floor is on the border where it lacks a link or where a linked floor differs in ``same`` (S,); with two
+    sweeps over the floors, as in Recast.
     """
     total = len(links)
     distance = np.empty(total, np.int32)
@@ -401,8 +402,8 @@ def open_spans(
     first = np.full(width * depth, -1, np.int32)
     scratch = [np.empty((12, 3), np.float32) for _ in range(4)]
     spans, used = _rasterise(
-        vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, climb, max_spans, first,
-        np.empty((max(1024, width * depth), 4), np.int32), *scratch,
+        vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, climb, max_spans,
+        first, np.empty((max(1024, width * depth), 4), np.int32), *scratch,
     )  # fmt: skip
     if used > max_spans:
         return None
