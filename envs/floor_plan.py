@@ -81,7 +81,7 @@ def scene_topdown_picture(
 
     known = seen >= 0
     solid = (winding > 0) & (lid >= 0)  # more of what lies above faces up than down: inside something closed
-    structural = _structural(scene, window)
+    structural = _structural(scene, np.ptp(storey[:, [0, 2]] if len(storey) else vertices[:, [0, 2]], axis=0))
     colours = _triangle_colours(scene, structural)
     base = np.full((rows, columns, 3), GROUND, np.float32)
     base[known] = colours[seen[known]]
@@ -161,18 +161,20 @@ def category_colour(category: str) -> tuple[int, int, int]:
     return _PALETTE[hashlib.sha256(category.encode()).digest()[0] % len(_PALETTE)]
 
 
-def _structural(scene: Scene, window: Window) -> np.ndarray:
+def _structural(scene: Scene, storey: np.ndarray) -> np.ndarray:
     """(M,) bool: triangles of the building itself, not of a thing in it: by name, or as large as a storey."""
-    belongs = []
+    count = len(scene.instances)
+    ids = np.where(scene.instance_ids == NO_INSTANCE, count, scene.instance_ids)
+    low, high = np.full((count + 1, 2), np.inf), np.full((count + 1, 2), -np.inf)
+    for corner in range(3):
+        places = scene.vertices[scene.triangles[:, corner]][:, [0, 2]].astype(np.float64)
+        np.minimum.at(low, ids, places)
+        np.maximum.at(high, ids, places)
+    belongs = np.prod(np.maximum(high - low, 0), axis=1) > 0.4 * np.prod(storey)
     for number, instance in enumerate(scene.instances):
-        named = not _STRUCTURE.isdisjoint(re.split(r"[^a-z]+", instance.category))
-        if not named:
-            corners = scene.instance_vertices(number)[:, [0, 2]]
-            named = len(corners) > 0 and np.prod(np.ptp(corners, axis=0)) > 0.4 * window.width * window.height
-        belongs.append(named)
-    belongs.append(True)
-    ids = np.where(scene.instance_ids == NO_INSTANCE, len(scene.instances), scene.instance_ids)
-    return np.array(belongs)[ids]
+        belongs[number] |= not _STRUCTURE.isdisjoint(re.split(r"[^a-z]+", instance.category))
+    belongs[count] = True
+    return belongs[ids]
 
 
 def _triangle_colours(scene: Scene, structural: np.ndarray) -> np.ndarray:
@@ -245,7 +247,8 @@ def _section(
     """Pixels (rows, columns) bool of the lines in which triangles cross the cut, thin walls filled."""
     tri = corners[scene.triangles]  # (N, 3)[(M, 3)] -> (M, 3 corners, 3)
     above = tri[..., 1] > cut
-    crossing = above.any(axis=1) & ~above.all(axis=1)
+    inside = (tri[..., [0, 2]] > 0).any(axis=1) & (tri[..., [0, 2]] < shape[::-1]).any(axis=1)  # (M, 2)
+    crossing = above.any(axis=1) & ~above.all(axis=1) & inside.all(axis=1)
     tri, of_building = tri[crossing], structural[crossing]
     following = np.roll(tri, -1, axis=1)
     crosses = (tri[..., 1] > cut) != (following[..., 1] > cut)  # two of three edges in every row

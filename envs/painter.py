@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from envs.episodes.episode import Episode
+from envs.floor_plan import scene_topdown_picture
 from envs.locomotion import Action
-from envs.pictures import Window, compose_frame, depth_picture, first_person, topdown_picture
+from envs.pictures import (
+    Window,
+    compose_frame,
+    depth_picture,
+    first_person,
+    panel_height,
+    topdown_picture,
+)
+from envs.scenes.scene import Scene
 from poma3d.pointmap import invert
 
 if TYPE_CHECKING:
@@ -42,6 +51,9 @@ class EpisodePainter:
             heading=env.heading,
             goal_radius=env.success_distance,
             window=self._window,
+            backdrop=self._plan,
+            backdrop_window=self._window,
+            size=(self._side, self._side),
         )
         return compose_frame(
             first_person(points, valid, self._colour_bounds),
@@ -62,6 +74,15 @@ class EpisodePainter:
         self._colour_bounds = self._bounds + np.array([[0.0, 0.0, 0.0], [0.0, 2.5, 0.0]])
         shown = np.concatenate([self._shortest_path, self._goals, env.start_position[None]])
         self._window = Window.around(shown, margin=2.0, least=8.0)
+        self._side = panel_height(env.camera.height)
+        # A backend that shows no triangles (Habitat's) is drawn by where one can walk.
+        scene = getattr(env.simulator, "scene", None)
+        self._plan = None
+        if isinstance(scene, Scene):
+            floor = float(env.start_position[1])
+            self._plan, _ = scene_topdown_picture(
+                scene, floor_height=floor, cut=1.7, window=self._window, size=min(2 * self._side, 600)
+            )
 
     def _captions(self, env: NavigationEnv) -> list[str]:
         measures = env.measures

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from envs.topdown import Window, topdown_picture
 from poma3d.errors import SettingError
 
-__all__ = ["Window", "compose_frame", "depth_picture", "first_person", "topdown_picture"]
+__all__ = ["Window", "compose_frame", "depth_picture", "first_person", "panel_height", "topdown_picture"]
 
 NOTHING = (18, 20, 25)
 """Colour of pixels where no surface was hit."""
@@ -23,12 +23,16 @@ _TEXT = (232, 235, 240)
 _QUIET = (150, 158, 170)
 _SUCCESS, _FAILURE = (0, 158, 115), (213, 94, 0)
 
+_FOLD = 6.0
+"""Metres over which a colour goes from dark to bright, at most."""
 _LEAST_PANEL, _LARGEST_PANEL = 224, 480
 _GAP = 8
 
 
 def first_person(point_map: np.ndarray, valid: np.ndarray, bounds: np.ndarray | None = None) -> np.ndarray:
     """XYZ as colour (x red, y green, z blue), shaded by the surfaces' slant so that shapes can be recognised.
+
+    Over more than `_FOLD` metres a colour runs to and fro, so that a room keeps its contrast in a large building.
 
     Args:
         point_map: (H, W, 3) metres, any frame.
@@ -59,20 +63,23 @@ def first_person(point_map: np.ndarray, valid: np.ndarray, bounds: np.ndarray | 
     shade = _shading(planes)
     picture = np.empty(points.shape, dtype=np.uint8)
     for axis in range(3):
-        span = np.float32(max(high[axis] - low[axis], 1e-3))
+        span = np.float32(min(max(high[axis] - low[axis], 1e-3), _FOLD))
         value = planes[axis] - np.float32(low[axis])
+        if high[axis] - low[axis] > _FOLD:
+            np.mod(value, 2 * span, out=value)
+            np.subtract(span, np.abs(value - span), out=value)
         value *= 1 / span
         np.clip(value, 0, 1, out=value)
         planes[axis] = value
     # Full-range XYZ is neon: draw each colour a part of the way to grey and keep away from black.
     grey = planes.mean(axis=0)
-    grey *= 0.25
+    grey *= 0.18
     for axis in range(3):
         value = planes[axis]
-        value *= 0.75
+        value *= 0.82
         value += grey
-        value *= 178
-        value += 66
+        value *= 172
+        value += 78
         value *= shade
         np.clip(value, 0, 255, out=value)
         picture[..., axis] = value
@@ -180,7 +187,7 @@ def compose_frame(
     for panel in panels:
         if panel.ndim != 3 or panel.shape[2] != 3 or panel.dtype != np.uint8 or panel.size == 0:
             raise SettingError(f"a panel must be (H, W, 3) uint8, found {panel.shape} {panel.dtype}")
-    height = min(max(point_map_picture.shape[0], _LEAST_PANEL), _LARGEST_PANEL)
+    height = panel_height(point_map_picture.shape[0])
     fitted = [_fit(panel, height) for panel in panels]
     text_size = max(12, round(height / 16))
     header, footer = round(1.7 * text_size), round(2.4 * text_size)
@@ -203,6 +210,11 @@ def compose_frame(
     text = _cut(separator.join(captions), large, frame.width - 2 * _GAP)
     draw.text((left, middle + _GAP // 4), text, _TEXT, large, anchor="lm")
     return np.asarray(frame)
+
+
+def panel_height(rows: int) -> int:
+    """The height in which `compose_frame` shows point maps of that many rows, pixels."""
+    return min(max(rows, _LEAST_PANEL), _LARGEST_PANEL)
 
 
 def _fit(picture: np.ndarray, height: int) -> Image.Image:
