@@ -25,7 +25,7 @@ _AT_PORTAL = np.float32(0.001 * 0.001)
 _NEW, _OPEN, _CLOSED = 0, 1, 2
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _distance(ax, ay, az, bx, by, bz):
     """Distance of two points."""
     dx, dy, dz = bx - ax, by - ay, bz - az
@@ -58,9 +58,11 @@ def find_corridor(corners, counts, links, first, last, start, end, corridor):
     costs = np.empty(count, np.float32)
     totals = np.empty(count, np.float32)
     parents = np.empty(count, np.int32)
-    states = np.zeros(count, np.int8)
+    states = np.empty(count, np.int8)
     slots = np.empty(count, np.int32)
     heap = np.empty(count, np.int32)
+    for p in range(count):
+        states[p] = _NEW
     ex, ey, ez = end[0], end[1], end[2]
     places[first, 0], places[first, 1], places[first, 2] = start[0], start[1], start[2]
     costs[first] = _ZERO
@@ -133,94 +135,99 @@ def find_corridor(corners, counts, links, first, last, start, end, corridor):
 
 
 @njit(cache=True, nogil=True)
-def _on_polygon(corners, count, point):
+def _onto_polygon(corners, count, x, y, z):
     """The point itself where it lies over the polygon, else the nearest point of the polygon's edges."""
-    result = point.copy()
-    if contains(corners, count, point[0], point[2]):
-        return result
+    if contains(corners, count, x, z):
+        return x, y, z
     nearest = np.float32(np.inf)
+    best, share = 0, _ZERO
     for i in range(count):
         j = i + 1 if i + 1 < count else 0
-        distance, t = closest_on_segment(
-            point[0], point[2], corners[i, 0], corners[i, 2], corners[j, 0], corners[j, 2]
-        )
+        distance, t = closest_on_segment(x, z, corners[i, 0], corners[i, 2], corners[j, 0], corners[j, 2])
         if distance < nearest:
-            nearest = distance
-            for c in range(3):
-                result[c] = corners[i, c] + (corners[j, c] - corners[i, c]) * t
-    return result
+            nearest, best, share = distance, i, t
+    j = best + 1 if best + 1 < count else 0
+    ax, ay, az = corners[best, 0], corners[best, 1], corners[best, 2]
+    return (
+        ax + (corners[j, 0] - ax) * share,
+        ay + (corners[j, 1] - ay) * share,
+        az + (corners[j, 2] - az) * share,
+    )
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _side(a, b, c):
+@njit(cache=True, nogil=True)
+def _side(ax, az, bx, bz, cx, cz):
     """Which side of the line ab the point c lies on in the xz plane, as twice the area of the triangle."""
-    return (c[0] - a[0]) * (b[2] - a[2]) - (b[0] - a[0]) * (c[2] - a[2])
+    return (cx - ax) * (bz - az) - (bx - ax) * (cz - az)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _same(a, b):
+@njit(cache=True, nogil=True)
+def _same(ax, ay, az, bx, by, bz):
     """Whether two points are the same to Detour."""
-    dx, dy, dz = a[0] - b[0], a[1] - b[1], a[2] - b[2]
+    dx, dy, dz = ax - bx, ay - by, az - bz
     return dx * dx + dy * dy + dz * dz < _SAME_POINT
+
+
+@njit(cache=True, nogil=True)
+def _append(points, number, x, y, z):
+    """Write a corner of a path behind the ``number`` there are, if it is a new one; how many there are then."""
+    if number > 0 and _same(points[number - 1, 0], points[number - 1, 1], points[number - 1, 2], x, y, z):
+        return number
+    points[number, 0], points[number, 1], points[number, 2] = x, y, z
+    return number + 1
 
 
 @njit(cache=True, nogil=True)
 def pull_string(corners, counts, links, corridor, length, start, end, points):
     """Corners of the shortest line through a corridor: written to ``points`` (N, 3), their number returned.
 
-    The "simple stupid funnel" (M. Mononen) with Detour's tie-breaking.
+    The "simple stupid funnel" (M. Mononen) with Detour's tie-breaking: a = apex, l and r = left and right end of
+    the funnel, n and m = left and right end of the next portal.
     """
-    origin = _on_polygon(corners[corridor[0]], counts[corridor[0]], start)
-    goal = _on_polygon(corners[corridor[length - 1]], counts[corridor[length - 1]], end)
-    points[0] = origin
-    number = 1
-    apex, left, right = origin.copy(), origin.copy(), origin.copy()
+    first, last = corridor[0], corridor[length - 1]
+    ax, ay, az = _onto_polygon(corners[first], counts[first], start[0], start[1], start[2])
+    gx, gy, gz = _onto_polygon(corners[last], counts[last], end[0], end[1], end[2])
+    number = _append(points, 0, ax, ay, az)
+    lx, ly, lz = rx, ry, rz = ax, ay, az
     left_index = right_index = 0
     i = 0
     while i < length and length > 1:
+        nx, ny, nz = mx, my, mz = gx, gy, gz
         if i + 1 < length:
             p = corridor[i]
-            edge = 0
-            while links[p, edge] != corridor[i + 1]:
-                edge += 1
-            new_left, new_right = corners[p, edge], corners[p, edge + 1 if edge + 1 < counts[p] else 0]
+            k = 0
+            while links[p, k] != corridor[i + 1]:
+                k += 1
+            j = k + 1 if k + 1 < counts[p] else 0
+            nx, ny, nz = corners[p, k, 0], corners[p, k, 1], corners[p, k, 2]
+            mx, my, mz = corners[p, j, 0], corners[p, j, 1], corners[p, j, 2]
             if i == 0:
-                distance, _ = closest_on_segment(
-                    apex[0], apex[2], new_left[0], new_left[2], new_right[0], new_right[2]
-                )
+                distance, _ = closest_on_segment(ax, az, nx, nz, mx, mz)
                 if distance < _AT_PORTAL:
                     i += 1
                     continue
-        else:
-            new_left, new_right = goal, goal
         turned = False
-        if _side(apex, right, new_right) <= _ZERO:
-            if _same(apex, right) or _side(apex, left, new_right) > _ZERO:
-                right[:] = new_right
+        if _side(ax, az, rx, rz, mx, mz) <= _ZERO:
+            if _same(ax, ay, az, rx, ry, rz) or _side(ax, az, lx, lz, mx, mz) > _ZERO:
+                rx, ry, rz = mx, my, mz
                 right_index = i
             else:
-                apex[:] = left
+                ax, ay, az = lx, ly, lz
                 i = right_index = left_index
                 turned = True
-        if not turned and _side(apex, left, new_left) >= _ZERO:
-            if _same(apex, left) or _side(apex, right, new_left) < _ZERO:
-                left[:] = new_left
+        if not turned and _side(ax, az, lx, lz, nx, nz) >= _ZERO:
+            if _same(ax, ay, az, lx, ly, lz) or _side(ax, az, rx, rz, nx, nz) < _ZERO:
+                lx, ly, lz = nx, ny, nz
                 left_index = i
             else:
-                apex[:] = right
+                ax, ay, az = rx, ry, rz
                 i = left_index = right_index
                 turned = True
         if turned:
-            left[:] = apex
-            right[:] = apex
-            if not _same(points[number - 1], apex):
-                points[number] = apex
-                number += 1
+            lx, ly, lz = rx, ry, rz = ax, ay, az
+            number = _append(points, number, ax, ay, az)
         i += 1
-    if not _same(points[number - 1], goal):
-        points[number] = goal
-        number += 1
-    return number
+    return _append(points, number, gx, gy, gz)
 
 
 @njit(cache=True, nogil=True)
@@ -230,8 +237,8 @@ def path_between(corners, counts, links, first, last, start, end, on_start, on_e
     ``on_start`` and ``on_end`` are ``start`` and ``end`` snapped to their polygons ``first`` and ``last``.
     """
     if on_start[0] == on_end[0] and on_start[1] == on_end[1] and on_start[2] == on_end[2]:
-        points[0] = on_start
-        points[1] = on_end
+        for c in range(3):
+            points[0, c] = points[1, c] = on_start[c]
         return 2, 0.0
     length = find_corridor(corners, counts, links, first, last, on_start, on_end, corridor)
     if length == 0:
@@ -252,11 +259,12 @@ def path_lengths(
 ):
     """Length (B,) of the path from each of ``points`` to the goal ``chosen`` (B,) for it; infinite where
     there is none."""
-    lengths = np.full(len(points), np.inf)
+    lengths = np.empty(len(points))
     corridor = np.empty(len(counts), np.int32)
     bends = np.empty((len(counts) + 2, 3), np.float32)
     for b in range(len(points)):
         p, g = polygons[b], chosen[b]
+        lengths[b] = np.inf
         if p >= 0 and g >= 0 and islands[p] == islands[goal_polygons[g]]:
             _, lengths[b] = path_between(
                 corners,

@@ -29,8 +29,6 @@ _SEARCH_Y = np.float32(4)
 """Half the box in which Habitat looks for the nearest polygon, metres (``polyPickExt``)."""
 _FARTHEST = np.float32(1e6)
 """Coordinates from here on, and those that are not numbers, lie off every surface, metres."""
-_ON_SURFACE = np.float32(1e-2)
-"""How far beside the surface a point may lie and still stand on it, metres."""
 _SEARCH_MARGIN = np.float32(0.001)
 _NUDGE = np.float32(1e-4)
 _MOST_NODES = 64
@@ -38,7 +36,7 @@ _MOST_NODES = 64
 _MOST_QUEUED = 48
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _overlaps(box, low_x, low_y, low_z, high_x, high_y, high_z):
     """Whether a polygon's box (6,) and the search box meet."""
     return (
@@ -158,20 +156,6 @@ def snap(places, points):
 
 
 @njit(cache=True, nogil=True)
-def navigable(places, points, max_y_delta):
-    """Habitat's ``is_navigable``: whether each point (B, 3) stands on the surface."""
-    result = np.zeros(len(points), np.bool_)
-    for b in range(len(points)):
-        x, y, z = points[b, 0], points[b, 1], points[b, 2]
-        polygon, px, py, pz = nearest(places, x, y, z)
-        dx, dz = x - px, z - pz
-        result[b] = (
-            polygon >= 0 and abs(py - y) <= max_y_delta and math.sqrt(dx * dx + dz * dz) <= _ON_SURFACE
-        )
-    return result
-
-
-@njit(cache=True, nogil=True)
 def _walk(corners, counts, links, first, sx, sy, sz, ex, ey, ez, sliding):
     """Detour's ``moveAlongSurface``: where a straight walk from a point of polygon ``first`` comes to.
 
@@ -183,10 +167,10 @@ def _walk(corners, counts, links, first, sx, sy, sz, ex, ey, ez, sliding):
     Returns the polygon it ends in (-1 where the walk is not possible at all) and the point.
     """
     polygons = np.empty(_MOST_NODES, np.int32)
-    parents = np.full(_MOST_NODES, -1, np.int32)
-    visited = np.zeros(_MOST_NODES, np.bool_)
+    parents = np.empty(_MOST_NODES, np.int32)
+    visited = np.empty(_MOST_NODES, np.bool_)
     queue = np.empty(_MOST_NODES, np.int32)
-    polygons[0], visited[0], queue[0] = first, True, 0
+    polygons[0], parents[0], visited[0], queue[0] = first, -1, True, 0
     known, head, tail = 1, 0, 1
     best = -1
     best_distance = np.float32(np.inf)
@@ -222,7 +206,7 @@ def _walk(corners, counts, links, first, sx, sy, sz, ex, ey, ez, sliding):
                         break
                 if node < 0 and known < _MOST_NODES:
                     node = known
-                    polygons[node] = neighbour
+                    polygons[node], visited[node] = neighbour, False
                     known += 1
                 if node >= 0 and not visited[node]:
                     distance, t = closest_on_segment(mx, mz, xj, zj, xi, zi)
@@ -296,11 +280,14 @@ def border_distances(corners, counts, links, polygons, points, max_radius):
     The border is followed as Detour's ``findDistanceToWall`` does: through edges that the circle so far
     touches.
     """
-    results = np.zeros(len(points), np.float32)
-    seen = np.full(len(counts), -1, np.int32)
+    results = np.empty(len(points), np.float32)
+    seen = np.empty(len(counts), np.int32)
     queue = np.empty(len(counts), np.int32)
+    for p in range(len(counts)):
+        seen[p] = -1
     for b in range(len(points)):
         if polygons[b] < 0:
+            results[b] = _ZERO
             continue
         x, z = points[b, 0], points[b, 2]
         nearest_square = max_radius * max_radius

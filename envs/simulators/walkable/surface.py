@@ -9,10 +9,12 @@ from envs.simulators.protocol import Path
 from envs.simulators.walkable.index import index_navmesh
 from envs.simulators.walkable.navmesh import Navmesh
 from envs.simulators.walkable.paths import path_between, path_lengths
-from envs.simulators.walkable.queries import border_distances, height_on, navigable, snap, try_steps
+from envs.simulators.walkable.queries import border_distances, height_on, snap, try_steps
 from envs.simulators.walkable.wavefront import find_topology, nearest_goals, spread_from
 from poma3d.errors import SceneError, SettingError
 
+_ON_SURFACE = np.float32(1e-2)
+"""How far beside the surface a point may lie and still stand on it, metres (habitat-sim's ``isNavigable``)."""
 _MOST_CELLS = 1 << 28
 _MOST_DRAWS = 1000
 
@@ -53,7 +55,11 @@ class NavmeshSurface:
     def is_navigable(self, points: np.ndarray, max_y_delta: float = 0.5) -> np.ndarray:
         """Whether each point (B, 3) stands on the surface: within 1 cm sideways, ``max_y_delta`` metres up
         or down."""
-        return navigable(self._places, _batch(points, "points"), np.float32(max_y_delta))
+        points = _batch(points, "points")
+        polygons, snapped = snap(self._places, points)
+        offset = np.abs(snapped - points)
+        beside = np.sqrt(offset[:, 0] * offset[:, 0] + offset[:, 2] * offset[:, 2])
+        return (polygons >= 0) & (offset[:, 1] <= np.float32(max_y_delta)) & (beside <= _ON_SURFACE)
 
     def snap_point(self, points: np.ndarray) -> np.ndarray:
         """The nearest points (B, 3) on the surface; NaN where there is none within the search box."""

@@ -126,7 +126,7 @@ def spread_from(
 ) -> Wavefront:
     """Spread from ``goals`` (G, 3) float64 that lie on ``polygons`` (G,); those of polygon -1 are left
     out."""
-    windows, sources, owners, distances, corner_goals = _spread(
+    windows, sources, number, distances, corner_goals = _spread(
         topology.corners,
         index.counts,
         index.links,
@@ -137,19 +137,26 @@ def spread_from(
         polygons,
         goals,
     )
-    order = np.argsort(owners, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(index.counts)))])
-    return Wavefront(windows[order], sources[order], offsets.astype(np.int32), distances, corner_goals)
+    kept = np.flatnonzero(sources[:number, 4])
+    order = kept[np.argsort(sources[kept, 2], kind="stable")]
+    offsets = np.searchsorted(sources[order, 2], np.arange(len(index.counts) + 1))
+    return Wavefront(
+        windows[order],
+        np.ascontiguousarray(sources[order, :2]),
+        offsets.astype(np.int32),
+        distances,
+        corner_goals,
+    )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _space(ax, ay, az, bx, by, bz):
     """Distance of two points."""
     dx, dy, dz = bx - ax, by - ay, bz - az
     return math.sqrt(dx * dx + dy * dy + dz * dz)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _turn(ox, oz, ax, az, bx, bz):
     """Positive where b lies, seen from o, beyond a in the sense from x to z; 0 where they are in line but for
     rounding.
@@ -161,7 +168,7 @@ def _turn(ox, oz, ax, az, bx, bz):
     return turn if abs(turn) > _IN_LINE * (abs(ux) + abs(uz) + abs(vx) + abs(vz)) else 0.0
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _where_positive(a, b):
     """The part (from, to) of 0..1 on which a line from value ``a`` to value ``b`` is not negative."""
     low, high = 0.0, 1.0
@@ -176,32 +183,32 @@ def _where_positive(a, b):
 
 @njit(cache=True, nogil=True)
 def _push(keys, items, size, key, item):
-    """Add to a binary heap of ``size`` entries."""
+    """Add to a binary heap (N, 1) of ``size`` entries."""
     i = size
     while i > 0:
         parent = (i - 1) >> 1
-        if keys[parent] <= key:
+        if keys[parent, 0] <= key:
             break
-        keys[i], items[i] = keys[parent], items[parent]
+        keys[i, 0], items[i, 0] = keys[parent, 0], items[parent, 0]
         i = parent
-    keys[i], items[i] = key, item
+    keys[i, 0], items[i, 0] = key, item
 
 
 @njit(cache=True, nogil=True)
 def _pop(keys, items, size):
-    """Take the item of the smallest key off a binary heap of ``size`` entries."""
-    item = items[0]
-    key, last = keys[size - 1], items[size - 1]
+    """Take the item of the smallest key off a binary heap (N, 1) of ``size`` entries."""
+    item = items[0, 0]
+    key, last = keys[size - 1, 0], items[size - 1, 0]
     i, child = 0, 1
     while child < size - 1:
-        if child + 1 < size - 1 and keys[child + 1] < keys[child]:
+        if child + 1 < size - 1 and keys[child + 1, 0] < keys[child, 0]:
             child += 1
-        if key <= keys[child]:
+        if key <= keys[child, 0]:
             break
-        keys[i], items[i] = keys[child], items[child]
+        keys[i, 0], items[i, 0] = keys[child, 0], items[child, 0]
         i = child
         child = 2 * i + 1
-    keys[i], items[i] = key, last
+    keys[i, 0], items[i, 0] = key, last
     return item
 
 
@@ -211,29 +218,30 @@ def _spread(corners, counts, links, opposite, points, turning, winding, goal_pol
     distances."""
     capacity = 4 * len(counts) + 2 * len(goals) + 64
     windows = np.empty((capacity, 6))
-    sources = np.empty((capacity, 2), np.int32)
-    owners = np.empty(capacity, np.int32)
-    roots = np.empty(capacity, np.int32)
-    kept = np.zeros(capacity, np.bool_)
-    keys = np.empty(capacity)
-    heap = np.empty(capacity, np.int32)
-    distances = np.full(len(turning), np.inf)
-    nearest_goals = np.full(len(turning), -1, np.int32)
+    sources = np.empty(
+        (capacity, 5), np.int32
+    )  # edge entered by, goal, polygon, corner point turned at, kept
+    keys = np.empty((capacity, 1))
+    heap = np.empty((capacity, 1), np.int32)
+    distances = np.empty(len(turning))
+    corner_goals = np.empty(len(turning), np.int32)
+    for f in range(len(turning)):
+        distances[f], corner_goals[f] = np.inf, -1
     number = size = 0
     for g in range(len(goals)):
         if goal_polygons[g] >= 0:
-            windows[number] = (0.0, 1.0, goals[g, 0], goals[g, 1], goals[g, 2], 0.0)
-            sources[number, 0], sources[number, 1] = -1, g
-            owners[number], roots[number] = goal_polygons[g], -1
+            _set_window(windows, number, 0.0, 1.0, goals[g, 0], goals[g, 1], goals[g, 2], 0.0)
+            _set_source(sources, number, -1, g, goal_polygons[g], -1)
             _push(keys, heap, size, 0.0, number)
             number += 1
             size += 1
     while size > 0:
         current = _pop(keys, heap, size)
         size -= 1
-        p, root = owners[current], roots[current]
-        entry, goal = sources[current]
-        start, stop, rx, ry, rz, base = windows[current]
+        p, root = sources[current, 2], sources[current, 3]
+        entry, goal = sources[current, 0], sources[current, 1]
+        start, stop, base = windows[current, 0], windows[current, 1], windows[current, 5]
+        rx, ry, rz = windows[current, 2], windows[current, 3], windows[current, 4]
         count = counts[p]
         if root >= 0 and base > distances[root] + _WORSE:
             continue
@@ -254,7 +262,7 @@ def _spread(corners, counts, links, opposite, points, turning, winding, goal_pol
                 or distances[high_corner] + (1 - start) * edge_length < low_base - _WORSE
             ):
                 continue
-        kept[current] = True
+        sources[current, 4] = 1
         for k in range(count):
             if k == entry:
                 continue
@@ -306,11 +314,11 @@ def _spread(corners, counts, links, opposite, points, turning, winding, goal_pol
                 if low == 0.0:
                     distance = reached + _space(vx, vy, vz, ax, ay, az)
                     if distance < distances[points[p, k]]:
-                        distances[points[p, k]], nearest_goals[points[p, k]] = distance, goal
+                        distances[points[p, k]], corner_goals[points[p, k]] = distance, goal
                 if high == 1.0:
                     distance = reached + _space(vx, vy, vz, bx, by, bz)
                     if distance < distances[points[p, onward]]:
-                        distances[points[p, onward]], nearest_goals[points[p, onward]] = distance, goal
+                        distances[points[p, onward]], corner_goals[points[p, onward]] = distance, goal
                 if neighbour < 0 or high - low < _END:
                     continue
                 ux, uy, uz = ax + (bx - ax) * low, ay + (by - ay) * low, az + (bz - az) * low
@@ -324,42 +332,40 @@ def _spread(corners, counts, links, opposite, points, turning, winding, goal_pol
                     continue
                 if number == capacity:
                     capacity *= 2
-                    windows = _longer(windows, capacity)
-                    sources = _longer(sources, capacity)
-                    owners = _longer_list(owners, capacity)
-                    roots = _longer_list(roots, capacity)
-                    heap = _longer_list(heap, capacity)
-                    keys = _longer_list(keys, capacity)
-                    more = np.zeros(capacity, np.bool_)
-                    more[:number] = kept
-                    kept = more
+                    windows, sources = _longer(windows, capacity), _longer(sources, capacity)
+                    keys, heap = _longer(keys, capacity), _longer(heap, capacity)
                 along = (vx - ux) * (wx - ux) + (vz - uz) * (wz - uz)
                 square = (wx - ux) * (wx - ux) + (wz - uz) * (wz - uz)
                 along = min(max(along / square, 0.0), 1.0) if square > 0 else 0.0
                 nx, nz = ux + (wx - ux) * along - vx, uz + (wz - uz) * along - vz
-                windows[number] = (1 - high, 1 - low, vx, vy, vz, reached)
-                sources[number, 0], sources[number, 1] = opposite[p, k], goal
-                owners[number], roots[number] = neighbour, turned
+                _set_window(windows, number, 1 - high, 1 - low, vx, vy, vz, reached)
+                _set_source(sources, number, opposite[p, k], goal, neighbour, turned)
                 _push(keys, heap, size, reached + math.sqrt(nx * nx + nz * nz), number)
                 number += 1
                 size += 1
-    chosen = np.flatnonzero(kept[:number])
-    return windows[chosen], sources[chosen], owners[chosen], distances, nearest_goals
+    return windows, sources, number, distances, corner_goals
+
+
+@njit(cache=True, nogil=True)
+def _set_window(windows, i, start, stop, x, y, z, distance):
+    """Write one row of `Wavefront.windows`."""
+    windows[i, 0], windows[i, 1], windows[i, 5] = start, stop, distance
+    windows[i, 2], windows[i, 3], windows[i, 4] = x, y, z
+
+
+@njit(cache=True, nogil=True)
+def _set_source(sources, i, edge, goal, polygon, turned):
+    """Write one row of the search's list of where windows come from and lead to."""
+    sources[i, 0], sources[i, 1], sources[i, 2], sources[i, 3], sources[i, 4] = edge, goal, polygon, turned, 0
 
 
 @njit(cache=True, nogil=True)
 def _longer(array, length):
     """A copy (length, C) of an array (N, C) with room at its end."""
     result = np.empty((length, array.shape[1]), array.dtype)
-    result[: len(array)] = array
-    return result
-
-
-@njit(cache=True, nogil=True)
-def _longer_list(array, length):
-    """A copy (length,) of an array (N,) with room at its end."""
-    result = np.empty(length, array.dtype)
-    result[: len(array)] = array
+    for i in range(array.shape[0]):
+        for j in range(array.shape[1]):
+            result[i, j] = array[i, j]
     return result
 
 
@@ -369,16 +375,18 @@ def nearest_goals(
 ):
     """Exact distances (B,) and nearest goals (B,) of ``positions`` (B, 3) on ``polygons`` (B,); inf and -1:
     none."""
-    distances = np.full(len(positions), np.inf)
-    goals = np.full(len(positions), -1, np.int32)
+    distances = np.empty(len(positions))
+    goals = np.empty(len(positions), np.int32)
     for b in range(len(positions)):
         p = polygons[b]
+        distances[b], goals[b] = np.inf, -1
         if p < 0:
             continue
         x, y, z = np.float64(positions[b, 0]), np.float64(positions[b, 1]), np.float64(positions[b, 2])
         best, goal = np.inf, -1
         for i in range(offsets[p], offsets[p + 1]):
-            start, stop, rx, ry, rz, base = windows[i]
+            start, stop, base = windows[i, 0], windows[i, 1], windows[i, 5]
+            rx, ry, rz = windows[i, 2], windows[i, 3], windows[i, 4]
             k = sources[i, 0]
             if base >= best:
                 continue
