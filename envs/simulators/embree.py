@@ -95,13 +95,13 @@ def library() -> ctypes.CDLL:
             f"the installed embreex holds no Embree 4 library (looked in {searched});"
             f" install it again with: {_INSTALL}"
         )
-    importlib.import_module("embreex.rtcore")  # loads the TBB library that Embree itself is linked to
     try:
+        importlib.import_module("embreex.rtcore")  # loads the TBB library that Embree itself is linked to
         embree = ctypes.CDLL(str(found[0]))
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(embree, name)
             function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as error:
+    except (ImportError, OSError, AttributeError) as error:
         raise MissingDependencyError(
             f"{found[0]} cannot be used as Embree 4 ({error}); install it again with: {_INSTALL}"
         ) from error

@@ -1,7 +1,8 @@
 """Views traced by packets: the compiled loop from camera poses to point maps, on as many threads as call it.
 
-Each job is one row of tiles of one view; a tile is as many neighbouring pixels as Embree traces at once (4 x
-4 for packets of 16), so that a packet's rays stay together. Threads draw jobs from one counter.
+A tile is as many neighbouring pixels as Embree traces at once (4 x 4 for packets of 16), so that a packet's rays
+stay together. A job is a square block of tiles of one view, so that a thread meets the same triangles again and
+again; threads draw jobs from one counter.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ NEAR_PLANE = 0.01
 """Metres: what lies nearer to the camera is cut away, as by habitat-sim's default camera (``near``)."""
 
 _TILES = {16: (4, 4), 8: (2, 4), 4: (2, 2)}  # packet size: rows, columns
-_F32, _F64, _INT, _UINT = np.float32, np.float64, np.int64, np.uint64
+_BLOCK = 8  # tiles along each side of a block
+_F32, _UINT = np.float32, np.uint64
 _SIGNATURE = types.void(
     *[types.intp] * 4,  # counter, scene, function, arguments
     *[types.float64[::1]] * 2,  # ray_x, ray_y
@@ -44,9 +46,10 @@ _SIGNATURE = types.void(
 )
 
 
-def tile_rows(packet_size: int, height: int) -> int:
-    """How many rows of tiles, and so jobs, a view of ``height`` pixels has."""
-    return -(-height // _TILES[packet_size][0])
+def jobs_per_view(packet_size: int, height: int, width: int) -> int:
+    """How many jobs a view of ``height`` x ``width`` pixels is."""
+    rows, columns = _TILES[packet_size]
+    return -(-height // (_BLOCK * rows)) * -(-width // (_BLOCK * columns))
 
 
 @functools.cache
@@ -63,6 +66,7 @@ def view_tracer(packet_size: int) -> Callable[..., None]:
     may share a counter.
     """
     rows, columns = _TILES[packet_size]
+    block_height, block_width = _BLOCK * rows, _BLOCK * columns
     lanes = packet_size
     nothing, all_geometry = np.uint32(NOTHING), np.uint32(0xFFFFFFFF)
     near_plane = _F32(NEAR_PLANE)
@@ -85,7 +89,8 @@ def view_tracer(packet_size: int) -> Callable[..., None]:
         instance_ids,
     ):
         views, height, width = valid.shape
-        jobs_per_view = (height + rows - 1) // rows
+        blocks_across = (width + block_width - 1) // block_width
+        jobs_of_view = blocks_across * ((height + block_height - 1) // block_height)
         with_instances = instance_ids.shape[0] > 0
 
         # Embree wants packets and masks at multiples of 64 bytes.
@@ -97,11 +102,8 @@ def view_tracer(packet_size: int) -> Callable[..., None]:
         skip = (-active_store.ctypes.data % 64) // 4
         active = active_store[skip : skip + lanes]
 
-        direction_x, direction_y, direction_z = (
-            packet[DIRECTION],
-            packet[DIRECTION + 1],
-            packet[DIRECTION + 2],
-        )
+        direction_x, direction_y = packet[DIRECTION], packet[DIRECTION + 1]
+        direction_z = packet[DIRECTION + 2]
         far, geometry, primitive = packet[FAR], words[GEOMETRY], words[PRIMITIVE]
         packet[NEAR] = near_plane
         words[MASK] = all_geometry
@@ -110,11 +112,11 @@ def view_tracer(packet_size: int) -> Callable[..., None]:
 
         while True:
             job = atomic_add(counter, 1)
-            if job >= views * jobs_per_view:
+            if job >= views * jobs_of_view:
                 break
-            view = job // jobs_per_view
-            top = (job % jobs_per_view) * rows
-            tile_height = min(rows, height - top)
+            view = job // jobs_of_view
+            block_top = job % jobs_of_view // blocks_across * block_height
+            block_left = job % jobs_of_view % blocks_across * block_width
             world, frame = world_from_camera[view], frame_from_camera[view]
             w00, w01, w02 = _F32(world[0, 0]), _F32(world[0, 1]), _F32(world[0, 2])
             w10, w11, w12 = _F32(world[1, 0]), _F32(world[1, 1]), _F32(world[1, 2])
@@ -125,19 +127,18 @@ def view_tracer(packet_size: int) -> Callable[..., None]:
             packet[ORIGIN] = _F32(world[0, 3])
             packet[ORIGIN + 1] = _F32(world[1, 3])
             packet[ORIGIN + 2] = _F32(world[2, 3])
-            for i in range(rows):
-                value = _F32(ray_y[_UINT(min(top + i, height - 1))])
-                for j in range(columns):
-                    y[i * columns + j] = value
 
-            for left in range(0, width, columns):
-                tile_width = min(columns, width - left)
-                # Lanes beyond the image repeat its last pixel, so that none is ever uninitialised, and stay
-                # inactive.
-                for j in range(columns):
-                    value = _F32(ray_x[_UINT(min(left + j, width - 1))])
-                    for i in range(rows):
-                        x[i * columns + j] = value
+            for tile in range(_BLOCK * _BLOCK):
+                top = block_top + tile // _BLOCK * rows
+                left = block_left + tile % _BLOCK * columns
+                if top >= height or left >= width:
+                    continue
+                tile_height, tile_width = min(rows, height - top), min(columns, width - left)
+                # Lanes beyond the image repeat its last pixel, so that none is uninitialised; they stay inactive.
+                for i in range(rows):
+                    for j in range(columns):
+                        x[i * columns + j] = _F32(ray_x[_UINT(min(left + j, width - 1))])
+                        y[i * columns + j] = _F32(ray_y[_UINT(min(top + i, height - 1))])
                 for k in range(lanes):
                     active[k] = -1
                 if tile_height < rows or tile_width < columns:

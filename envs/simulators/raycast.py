@@ -13,8 +13,10 @@ import numpy as np
 from envs.embodiment import AgentSpec
 from envs.scenes.scene import Instance, Scene
 from envs.simulators.embree import TriangleScene
-from envs.simulators.packets import tile_rows, view_tracer
+from envs.simulators.packets import jobs_per_view, view_tracer
 from envs.simulators.protocol import Surface, Views
+from envs.simulators.walkable.cache import scene_navmesh
+from envs.simulators.walkable.surface import NavmeshSurface
 from poma3d.errors import SettingError, UserError
 from poma3d.pointmap import Camera
 
@@ -129,7 +131,7 @@ class RaycastSimulator:
         with self._surface_lock:
             scene = self.scene
             if self._surface is None:
-                self._surface = _build_surface(scene, self.agent)
+                self._surface = NavmeshSurface(scene_navmesh(scene, self.agent.navmesh_settings))
             return self._surface
 
     def render(
@@ -244,27 +246,21 @@ class RaycastSimulator:
                 np.empty((0, 1, 1), np.int32) if ids is None else ids,
             )
             trace_views = view_tracer(traced.packet_size)
-            jobs = len(from_camera) * tile_rows(traced.packet_size, camera.height)
+            jobs = len(from_camera) * jobs_per_view(traced.packet_size, camera.height, camera.width)
             crew = _crew(os.getpid())
             helpers: list[Future[None]] = [
                 crew.submit(trace_views, *arguments) for _ in range(min(self.threads, jobs) - 1)
             ]
-            trace_views(*arguments)
-            for helper in helpers:
-                if not helper.cancel():  # a helper that has not begun would find no job left
-                    helper.result()
+            try:
+                trace_views(*arguments)
+            finally:  # even on Ctrl-C nobody may still trace when the scene or the arrays go
+                for helper in helpers:
+                    if not helper.cancel():  # one that has not begun would find no job left
+                        helper.result()
         finally:
             with self._state:
                 self._rendering -= 1
                 self._state.notify_all()
-
-
-def _build_surface(scene: Scene, agent: AgentSpec) -> Surface:
-    """The surface that a body of that size can walk on."""
-    from envs.simulators.walkable.build import build_navmesh
-    from envs.simulators.walkable.surface import NavmeshSurface
-
-    return NavmeshSurface(build_navmesh(scene.vertices, scene.triangles, agent.navmesh_settings))
 
 
 def _matrices(name: str, values: np.ndarray, batch: int | None = None) -> np.ndarray:
