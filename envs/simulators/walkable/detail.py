@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from envs.simulators.walkable.detail_triangles import cover_hull, cover_points
-from envs.simulators.walkable.heights import UNSET, height_at, read_heights
+from envs.simulators.walkable.heights import height_at, read_heights
 from envs.simulators.walkable.polygons import GridPolygons
 from envs.simulators.walkable.voxels import OpenSpans
 
@@ -298,21 +298,17 @@ def build_detail(
     counts = (polygons.polygons >= 0).sum(axis=1).tolist()
     points: list[np.ndarray] = []
     triangles: list[np.ndarray] = []
+    nothing = np.empty((1, 1), np.int32)
     first = 0
     for p, count in enumerate(counts):
-        indices = polygons.polygons[p, :count]
-        grid = polygons.vertices[indices]
+        grid = polygons.vertices[polygons.polygons[p, :count]]
         (x_min, _, z_min), (x_max, _, z_max) = grid.min(axis=0).tolist(), grid.max(axis=0).tolist()
-        x_min, x_max = max(0, x_min - 1), min(spans.width, x_max + 1)
-        z_min, z_max = max(0, z_min - 1), min(spans.depth, z_max + 1)
-        patch = np.full((z_max - z_min, x_max - x_min) if spacing > 0 else (1, 1), UNSET, np.int32)
+        x_range = max(0, x_min - 1), min(spans.width, x_max + 1)
+        z_range = max(0, z_min - 1), min(spans.depth, z_max + 1)
+        patch = nothing
         if spacing > 0:
-            read_heights(
-                indices, polygons.vertices, polygons.regions[p], region, spans.starts, spans.columns,
-                spans.floor, spans.links, spans.width, patch, np.empty(patch.size + 2, np.int32),
-                x_min, z_min,
-            )  # fmt: skip
-        covered, cover = _cover(grid.astype(np.float32) * scale, patch, x_min, z_min, sampling)
+            patch = read_heights(grid, int(polygons.regions[p]), spans, region, x_range, z_range)
+        covered, cover = _cover(grid.astype(np.float32) * scale, patch, x_range[0], z_range[0], sampling)
         points.append(covered)
         triangles.append(cover.astype(np.int32) + np.int32(first))
         first += len(covered)

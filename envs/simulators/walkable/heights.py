@@ -9,91 +9,22 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from envs.simulators.walkable.voxels import OpenSpans
+
 UNSET = 65535
 """Height of the columns of a patch that nothing is known of."""
 _FAR = np.float32(3.4028235e38)
 _NUDGE = np.float32(0.01)
-_RING_X = np.array([0, -1, 0, 1, 1, 1, 0, -1, -1])
-_RING_Z = np.array([0, -1, -1, -1, 0, 1, 1, 1, 0])
+_RING = ((0, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0))
 
 
 @njit(cache=True, nogil=True)
-def _seed_from_corners(corners, vertices, starts, columns, floor, links, width, patch, x_min, z_min, stack):
-    """A floor near the middle of a polygon, reached from the one nearest to one of its corners; -1: none."""
-    depth = patch.shape[0]
-    wide = patch.shape[1]
-    seed = -1
-    nearest = UNSET
-    middle_x = 0
-    middle_z = 0
-    for n in range(len(corners)):
-        x = vertices[corners[n], 0]
-        y = vertices[corners[n], 1]
-        z = vertices[corners[n], 2]
-        middle_x += x
-        middle_z += z
-        for k in range(9):
-            px = x + _RING_X[k] - x_min
-            pz = z + _RING_Z[k] - z_min
-            if px < 0 or pz < 0 or px >= wide or pz >= depth:
-                continue
-            column = px + x_min + (pz + z_min) * width
-            for i in range(starts[column], starts[column + 1]):
-                if abs(y - floor[i]) < nearest:
-                    nearest = abs(y - floor[i])
-                    seed = i
-    if seed < 0:
-        return -1
-    middle_x //= len(corners)
-    middle_z //= len(corners)
-    stack[0] = seed
-    count = 1
-    order = np.array([0, 1, 2, 3])
-    while count > 0:
-        count -= 1
-        seed = stack[count]
-        x = columns[seed] % width
-        z = columns[seed] // width
-        if x == middle_x and z == middle_z:
-            break
-        if x == middle_x:
-            straight = 1 if middle_z > z else 3
-        else:
-            straight = 2 if middle_x > x else 0
-        # the direction towards the middle goes on the stack last and so comes off it first
-        order[straight], order[3] = order[3], order[straight]
-        for d in order:
-            i = links[seed, d]
-            if i < 0:
-                continue
-            px = columns[i] % width - x_min
-            pz = columns[i] // width - z_min
-            if px < 0 or pz < 0 or px >= wide or pz >= depth or patch[pz, px] != UNSET:
-                continue
-            patch[pz, px] = 0
-            stack[count] = i
-            count += 1
-        order[straight], order[3] = order[3], order[straight]
-    for pz in range(depth):
-        for px in range(wide):
-            patch[pz, px] = UNSET
-    return seed
-
-
-@njit(cache=True, nogil=True)
-def read_heights(
-    corners, vertices, name, region, starts, columns, floor, links, width, patch, queue, x_min, z_min
-):
-    """Fill an unset patch (Z, X) with heights: the polygon's own region, then what is linked to it.
-
-    ``queue`` is scratch for two entries more than the patch has.
-    """
-    depth = patch.shape[0]
-    wide = patch.shape[1]
+def _own_heights(name, region, starts, floor, links, width, patch, x_min, z_min, queue):
+    """Fill a patch with the heights of one region and ``queue`` with its floors beside others: how many, -1: none."""
     empty = True
     count = 0
-    for pz in range(depth):
-        for px in range(wide):
+    for pz in range(patch.shape[0]):
+        for px in range(patch.shape[1]):
             column = px + x_min + (pz + z_min) * width
             for i in range(starts[column], starts[column + 1]):
                 if region[i] != name:
@@ -107,19 +38,12 @@ def read_heights(
                         count += 1
                         break
                 break
-    if empty:
-        seed = _seed_from_corners(
-            corners, vertices, starts, columns, floor, links, width, patch, x_min, z_min, queue
-        )
-        if seed < 0:
-            return
-        px = columns[seed] % width - x_min
-        pz = columns[seed] // width - z_min
-        if px < 0 or pz < 0 or px >= wide or pz >= depth:
-            return
-        patch[pz, px] = floor[seed]
-        queue[0] = seed
-        count = 1
+    return -1 if empty else count
+
+
+@njit(cache=True, nogil=True)
+def _spread(count, columns, floor, links, width, patch, x_min, z_min, queue):
+    """Fill what is unset with the heights of floors linked to those in the queue, nearest first."""
     head = 0
     while head < count:
         i = queue[head]
@@ -130,11 +54,87 @@ def read_heights(
                 continue
             px = columns[j] % width - x_min
             pz = columns[j] // width - z_min
-            if px < 0 or pz < 0 or px >= wide or pz >= depth or patch[pz, px] != UNSET:
+            if 0 <= px < patch.shape[1] and 0 <= pz < patch.shape[0] and patch[pz, px] == UNSET:
+                patch[pz, px] = floor[j]
+                queue[count] = j
+                count += 1
+
+
+def _seed(corners: np.ndarray, spans: OpenSpans, patch: np.ndarray, x_min: int, z_min: int) -> int:
+    """A floor in the middle of a polygon, or as far as one comes from that nearest to its corners (N, 3); -1: none."""
+    depth, wide = patch.shape
+    seed, nearest = -1, UNSET
+    for x, y, z in corners.tolist():
+        for dx, dz in _RING:
+            if 0 <= x + dx - x_min < wide and 0 <= z + dz - z_min < depth:
+                column = x + dx + (z + dz) * spans.width
+                for i in range(spans.starts[column], spans.starts[column + 1]):
+                    if abs(y - int(spans.floor[i])) < nearest:
+                        seed, nearest = i, abs(y - int(spans.floor[i]))
+    if seed < 0:
+        return -1
+    middle_x, _, middle_z = (corners.sum(axis=0) // len(corners)).tolist()
+    visited = np.zeros(patch.shape, bool)
+    stack = [seed]
+    while stack:
+        seed = stack.pop()
+        z, x = divmod(int(spans.columns[seed]), spans.width)
+        if (x, z) == (middle_x, middle_z):
+            break
+        if x == middle_x:
+            straight = 1 if middle_z > z else 3
+        else:
+            straight = 2 if middle_x > x else 0
+        # the direction towards the middle goes on the stack last and so comes off it first
+        order = [0, 1, 2, 3]
+        order[straight], order[3] = 3, straight
+        for d in order:
+            i = int(spans.links[seed, d])
+            if i < 0:
                 continue
-            patch[pz, px] = floor[j]
-            queue[count] = j
-            count += 1
+            pz, px = divmod(int(spans.columns[i]), spans.width)
+            px, pz = px - x_min, pz - z_min
+            if 0 <= px < wide and 0 <= pz < depth and not visited[pz, px]:
+                visited[pz, px] = True
+                stack.append(i)
+    return seed
+
+
+def read_heights(
+    corners: np.ndarray,
+    name: int,
+    spans: OpenSpans,
+    region: np.ndarray,
+    x_range: tuple[int, int],
+    z_range: tuple[int, int],
+) -> np.ndarray:
+    """Heights (Z, X) int32 in the columns of the ranges, `UNSET` where unknown.
+
+    Args:
+        corners: (N, 3) int32 of the polygon: x and z in cells, y in cell heights.
+        name: its region.
+        spans: the floors.
+        region: (S,) int32 region of each floor.
+        x_range: first and one past the last column along x.
+        z_range: the same along z.
+    """
+    (x_min, x_max), (z_min, z_max) = x_range, z_range
+    patch = np.full((z_max - z_min, x_max - x_min), UNSET, np.int32)
+    queue = np.empty(patch.size + 1, np.int32)
+    count = _own_heights(
+        name, region, spans.starts, spans.floor, spans.links, spans.width, patch, x_min, z_min, queue
+    )
+    if count < 0:
+        # no floor of its own, which simplified outlines can bring about
+        seed = _seed(corners, spans, patch, x_min, z_min)
+        if seed < 0:
+            return patch
+        z, x = divmod(int(spans.columns[seed]), spans.width)
+        patch[z - z_min, x - x_min] = spans.floor[seed]
+        queue[0] = seed
+        count = 1
+    _spread(count, spans.columns, spans.floor, spans.links, spans.width, patch, x_min, z_min, queue)
+    return patch
 
 
 @njit(cache=True, nogil=True)
