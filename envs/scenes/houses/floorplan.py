@@ -96,11 +96,21 @@ _PROGRAMMES: dict[int, tuple[tuple[str, ...], ...]] = {
 """What a home of so many rooms holds beside its living room."""
 
 _WIDTHS = {
-    "bedroom": (3.0, 4.2), "bathroom": (1.9, 2.7), "kitchen": (2.6, 3.8), "study": (2.4, 3.4), "dining room": (3.0, 4.0),
-}  # fmt: skip
+    "bedroom": (3.0, 4.2),
+    "bathroom": (1.9, 2.7),
+    "kitchen": (2.6, 3.8),
+    "study": (2.4, 3.4),
+    "dining room": (3.0, 4.0),
+}
+"""Narrowest and widest room of a kind along its row, metres between the walls' middles."""
 _DEPTHS = {
-    "bedroom": (3.2, 4.4), "bathroom": (2.2, 3.0), "kitchen": (2.8, 4.0), "study": (2.6, 3.6), "dining room": (3.1, 4.2),
-}  # fmt: skip
+    "bedroom": (3.2, 4.4),
+    "bathroom": (2.2, 3.0),
+    "kitchen": (2.8, 4.0),
+    "study": (2.6, 3.6),
+    "dining room": (3.1, 4.2),
+}
+"""Shallowest and deepest room of a kind across its row, metres."""
 
 
 def _hub(dice: Dice, others: list[str]) -> list[tuple[str, Rect]]:
@@ -150,7 +160,7 @@ def _row(dice: Dice, names: list[str], flush: bool) -> list[tuple[str, float, fl
 
 def _corridor(dice: Dice, others: list[str]) -> list[tuple[str, Rect]]:
     """A hallway along x with rooms above and below; the living room (and the kitchen or dining room) at its end."""
-    hall = dice.length(1.15, 1.6)
+    hall = dice.length(1.2, 1.6)
     rest = [name for name in others if name != "hallway"]
     beside = (
         [name for name in ("dining room", "kitchen") if name in rest][:1]

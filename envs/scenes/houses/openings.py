@@ -76,12 +76,24 @@ class _Shared:
 
 
 _COST = {
-    ("hallway", "living room"): 0, ("bathroom", "hallway"): 1, ("bedroom", "hallway"): 1, ("hallway", "study"): 1,
-    ("hallway", "kitchen"): 2, ("dining room", "hallway"): 3, ("kitchen", "living room"): 1, ("dining room", "living room"): 1,
-    ("dining room", "kitchen"): 2, ("bedroom", "living room"): 4, ("living room", "study"): 4, ("bathroom", "living room"): 5,
-    ("bathroom", "bedroom"): 6, ("bedroom", "study"): 8, ("bathroom", "kitchen"): 9, ("kitchen", "study"): 8,
+    ("hallway", "living room"): 0,
+    ("bathroom", "hallway"): 1,
+    ("bedroom", "hallway"): 1,
+    ("hallway", "study"): 1,
+    ("hallway", "kitchen"): 2,
+    ("dining room", "hallway"): 3,
+    ("kitchen", "living room"): 1,
+    ("dining room", "living room"): 1,
+    ("dining room", "kitchen"): 2,
+    ("bedroom", "living room"): 4,
+    ("living room", "study"): 4,
+    ("bathroom", "living room"): 5,
+    ("bathroom", "bedroom"): 6,
+    ("bedroom", "study"): 8,
+    ("kitchen", "study"): 8,
+    ("bathroom", "kitchen"): 9,
     ("bedroom", "kitchen"): 12,
-}  # fmt: skip
+}
 """How odd a door between two kinds of room is; the cheapest doors that join all rooms are made."""
 
 _PUBLIC = ("living room", "kitchen", "dining room")
@@ -93,7 +105,7 @@ def _pair(rooms: tuple[PlanRoom, ...], wall: _Shared) -> tuple[str, str]:
 
 
 def _shared_walls(layout: Layout) -> list[_Shared]:
-    """Every stretch of at least 1.15 m of wall between two rooms."""
+    """Every stretch of at least a metre of wall between two rooms."""
     out = []
     gap = layout.inner_wall
     for a, first in enumerate(layout.rooms):
@@ -105,7 +117,7 @@ def _shared_walls(layout: Layout) -> list[_Shared]:
                 face, other = (r.z1, s.z0) if along_x else (r.x1, s.x0)
                 start = max(r.x0, s.x0) if along_x else max(r.z0, s.z0)
                 end = min(r.x1, s.x1) if along_x else min(r.z1, s.z1)
-                if abs(other - face - gap) < 0.01 and end - start >= 1.15:
+                if abs(other - face - gap) < 0.01 and end - start >= 1.0:
                     out.append(_Shared(a, b, along_x, start, end, face, other))
     return out
 
@@ -134,7 +146,7 @@ def _door(dice: Dice, layout: Layout, wall: _Shared, settings: HouseSettings) ->
     else:
         width, kind = dice.choice([0.9, 0.92, 0.95]), "door"
     spare = length - width
-    margin = min(0.12, spare / 2)
+    margin = min(0.12, spare / 2)  # for the casing and the open leaf
     low_end = dice.chance(0.5)
     start = wall.start + margin if low_end else wall.end - margin - width
     if kind == "arch" or dice.chance(0.15):
@@ -144,8 +156,9 @@ def _door(dice: Dice, layout: Layout, wall: _Shared, settings: HouseSettings) ->
     if kind == "door" and dice.chance(settings.open_doors):
         rank = ["hallway", "living room", "dining room", "kitchen", "study", "bedroom", "bathroom"]
         swing = max((wall.a, wall.b), key=lambda i: (rank.index(layout.rooms[i].category), i))
-    return Opening(kind, _cut(wall.along_x, start, start + width, wall.low_face, wall.high_face), wall.along_x,
-                   0.0, DOOR_HEAD if kind == "door" else min(dice.choice([2.06, 2.2]), layout.ceiling - 0.12), (wall.a, wall.b), swing, low_end)  # fmt: skip
+    high = DOOR_HEAD if kind == "door" else min(dice.choice([DOOR_HEAD, 2.2]), layout.ceiling - 0.12)
+    cut = _cut(wall.along_x, start, start + width, wall.low_face, wall.high_face)
+    return Opening(kind, cut, wall.along_x, 0.0, high, (wall.a, wall.b), swing, low_end)
 
 
 def _cut(along_x: bool, start: float, end: float, low: float, high: float) -> Rect:
@@ -199,8 +212,11 @@ def outer_runs(layout: Layout, index: int) -> list[tuple[int, float, float]]:
     for side in range(4):
         x0, z0, x1, z1 = room
         strip = (
-            Rect(x0, z0 - reach, x1, z0), Rect(x0 - reach, z0, x0, z1), Rect(x0, z1, x1, z1 + reach), Rect(x1, z0, x1 + reach, z1),
-        )[side]  # fmt: skip
+            Rect(x0, z0 - reach, x1, z0),
+            Rect(x0 - reach, z0, x0, z1),
+            Rect(x0, z1, x1, z1 + reach),
+            Rect(x1, z0, x1 + reach, z1),
+        )[side]
         along_x = side % 2 == 0
         free = [(x0, x1) if along_x else (z0, z1)]
         for other in layout.rooms:
@@ -228,9 +244,14 @@ def _outer_cut(layout: Layout, index: int, side: int, start: float, end: float) 
 
 
 _WINDOWS = {
-    "living room": (1.2, 2.4, 0.5, 3), "kitchen": (1.0, 1.5, 1.12, 1), "dining room": (1.2, 2.0, 0.85, 2), "hallway": (0.6, 0.9, 1.0, 1),
-    "bedroom": (1.0, 1.8, 0.9, 2), "study": (1.0, 1.6, 0.9, 2), "bathroom": (0.5, 0.8, 1.4, 1),
-}  # fmt: skip
+    "living room": (1.2, 2.4, 0.75, 3),
+    "kitchen": (1.0, 1.5, 1.12, 1),
+    "dining room": (1.2, 2.0, 0.85, 2),
+    "hallway": (0.6, 0.9, 1.0, 1),
+    "bedroom": (1.0, 1.8, 0.9, 2),
+    "study": (1.0, 1.6, 0.9, 2),
+    "bathroom": (0.5, 0.8, 1.4, 1),
+}
 """Narrowest and widest window of a room, its sill, and the most windows."""
 
 
@@ -257,7 +278,7 @@ def cut_outside(dice: Dice, layout: Layout, doors: list[Opening]) -> list[Openin
             break
     for i, room in enumerate(layout.rooms):
         narrow, wide, sill, most = _WINDOWS[room.category]
-        sill = dice.choice([sill, sill, 0.12]) if room.category == "living room" else sill
+        sill = dice.choice([sill, sill, sill - 0.1, 0.12]) if room.category == "living room" else sill
         long_first = sorted(runs[i], key=lambda run: (run[1] - run[2], run[0]))
         made = 0
         style = dice.length(narrow, wide)

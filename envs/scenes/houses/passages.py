@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import label, minimum_filter
 
 from envs.scenes.houses.floorplan import Layout, Rect
 from envs.scenes.houses.openings import Opening
 from envs.scenes.houses.space import CELL, Placed, RoomSpace
 
-CLEARANCE = 0.26
-"""Free distance on all sides of the way, metres: a radius of 0.18 and what a voxel grid of 5 cm loses."""
+_REACH = 4
+"""Cells kept free on all sides of the way: for a radius of 0.18 m on a grid of 5 cm that rounds against the agent."""
+_ENOUGH = 0.2
+"""Floor of a room that must be reached, square metres, after the agent's radius is taken off."""
+_POCKET = 0.6
+"""Floor of a room that may be cut off behind furniture, square metres, likewise."""
 
 
 def walkable(
     layout: Layout, openings: list[Opening], solids: list[Rect]
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Cells (X, Z) bool of the house whose centre is at least `CLEARANCE` from everything, and the corner's (x, z)."""
+    """Cells (X, Z) bool of the house that an agent's centre can be in, and the corner's (x, z)."""
     x0, z0 = (min(room.rect[k] for room in layout.rooms) - 0.5 for k in (0, 1))
     x1, z1 = (max(room.rect[k] for room in layout.rooms) + 0.5 for k in (2, 3))
     free = np.zeros((int((x1 - x0) / CELL) + 1, int((z1 - z0) / CELL) + 1), dtype=bool)
@@ -46,11 +50,12 @@ def walkable(
             fill(wide, True)
     for solid in solids:
         fill(solid, False)
-    return distance_transform_edt(free) * CELL >= CLEARANCE, (x0, z0)  # type: ignore[operator]
+    window = 2 * _REACH + 1  # a square one, so corners keep a little more
+    return minimum_filter(free.view(np.uint8), window, mode="constant").view(bool), (x0, z0)
 
 
 def unreached_rooms(layout: Layout, openings: list[Opening], solids: list[Rect]) -> list[int]:
-    """Rooms of which less than half a square metre, or less than most of the free floor, can be reached from the rest."""
+    """Rooms of which too little can be reached from the largest connected part of the house."""
     grid, (x0, z0) = walkable(layout, openings, solids)
     parts, count = label(grid)  # type: ignore[misc]
     if count == 0:
@@ -64,16 +69,16 @@ def unreached_rooms(layout: Layout, openings: list[Opening], solids: list[Rect])
             int((r.z0 - z0) / CELL) : int((r.z1 - z0) / CELL) + 1,
         ]
         reached, walk = int((own == main).sum()), int((own > 0).sum())
-        if reached * CELL * CELL < 0.3 or reached < 0.7 * walk:
+        if reached * CELL * CELL < _ENOUGH or (walk - reached) * CELL * CELL > _POCKET:
             out.append(i)
     return out
 
 
-def make_way(layout: Layout, openings: list[Opening], spaces: list[RoomSpace]) -> int:
+def make_way(layout: Layout, openings: list[Opening], spaces: list[RoomSpace]) -> int | None:
     """Take furniture away until every room can be reached, the least important and last placed first.
 
     Returns:
-        How many pieces were taken away.
+        How many pieces were taken away; None where even that does not join all rooms.
     """
     removed = 0
     while True:
@@ -91,7 +96,7 @@ def make_way(layout: Layout, openings: list[Opening], spaces: list[RoomSpace]) -
             if item.solid and item.piece.category not in ("curtain", "radiator")
         ]
         if not victims:
-            return removed
+            return None
         victim = max(
             range(len(victims)), key=lambda k: (victims[k].room in lost, not victims[k].essential, k)
         )

@@ -21,7 +21,7 @@ class HouseSettings:
     rooms: tuple[int, int] = (3, 8)
     """Fewest and most rooms, hallways counted; within 3 to 8."""
     density: float = 1.0
-    """Share of the optional furniture and small things that is placed, 0 to 1; beds, sofas, toilets and the like stay."""
+    """Share of the optional furniture and small things, 0 to 1; beds, sofas, toilets and the like are always there."""
     ceiling_height: tuple[float, float] = (2.4, 2.9)
     """Lowest and highest ceiling, metres; within 2.3 to 4."""
     passage: float = 0.54

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -48,27 +49,33 @@ def moved(mesh: Mesh, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Mesh:
     return Mesh(mesh.vertices + np.array([x, y, z]), mesh.triangles)
 
 
+def _rotated(mesh: Mesh, a: int, b: int, c: float, s: float) -> Mesh:
+    """Turned from axis ``a`` towards axis ``b`` by the angle of cosine c and sine s."""
+    vertices = mesh.vertices.copy()
+    first, second = mesh.vertices[:, a], mesh.vertices[:, b]
+    vertices[:, a] = c * first - s * second
+    vertices[:, b] = s * first + c * second
+    return Mesh(vertices, mesh.triangles)
+
+
 def yawed(mesh: Mesh, degrees: float) -> Mesh:
     """Turned about y, counter-clockwise seen from above."""
     if degrees % 360 == 0:
         return mesh
     c, s = direction(degrees % 360)
-    x, y, z = mesh.vertices.T
-    return Mesh(np.stack([c * x + s * z, y, c * z - s * x], axis=1), mesh.triangles)
+    return _rotated(mesh, 2, 0, c, s)
 
 
 def pitched(mesh: Mesh, degrees: float) -> Mesh:
     """Turned about x: the top comes to the front (+z) for positive angles."""
     c, s = direction(degrees % 360)
-    x, y, z = mesh.vertices.T
-    return Mesh(np.stack([x, c * y - s * z, c * z + s * y], axis=1), mesh.triangles)
+    return _rotated(mesh, 1, 2, c, s)
 
 
 def rolled(mesh: Mesh, degrees: float) -> Mesh:
     """Turned about z, counter-clockwise seen from the front."""
     c, s = direction(degrees % 360)
-    x, y, z = mesh.vertices.T
-    return Mesh(np.stack([c * x - s * y, s * x + c * y, z], axis=1), mesh.triangles)
+    return _rotated(mesh, 0, 1, c, s)
 
 
 def mirrored(mesh: Mesh) -> Mesh:
@@ -76,13 +83,13 @@ def mirrored(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices * np.array([-1.0, 1.0, 1.0]), np.ascontiguousarray(mesh.triangles[:, ::-1]))
 
 
-_BOX_CORNERS = np.array(
-    [[-0.5, 0, -0.5], [0.5, 0, -0.5], [0.5, 0, 0.5], [-0.5, 0, 0.5]]
-    + [[-0.5, 1, -0.5], [0.5, 1, -0.5], [0.5, 1, 0.5], [-0.5, 1, 0.5]]
-)
+_BOX_BOTTOM = np.array([[-0.5, 0, -0.5], [0.5, 0, -0.5], [0.5, 0, 0.5], [-0.5, 0, 0.5]])
+_BOX_CORNERS = np.concatenate([_BOX_BOTTOM, _BOX_BOTTOM + np.array([0, 1, 0])])
 _BOX_TRIANGLES = np.array(
-    [[0, 1, 2], [0, 2, 3], [4, 6, 5], [4, 7, 6], [0, 4, 1], [1, 4, 5]]
-    + [[1, 5, 2], [2, 5, 6], [2, 6, 3], [3, 6, 7], [3, 7, 0], [0, 7, 4]],
+    [
+        *([0, 1, 2], [0, 2, 3], [4, 6, 5], [4, 7, 6], [0, 4, 1], [1, 4, 5]),
+        *([1, 5, 2], [2, 5, 6], [2, 6, 3], [3, 6, 7], [3, 7, 0], [0, 7, 4]),
+    ],
     dtype=np.int32,
 )
 
@@ -101,7 +108,7 @@ def boxes(*rows: Sequence[float]) -> Mesh:
 
 @lru_cache(maxsize=8)
 def _rounded_template(steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Directions (N, 3), corner signs (N, 3) and triangles of a cube whose edges hold ``steps`` + 1 segments a quarter."""
+    """Directions (N, 3), corner signs (N, 3) and triangles of a cube with ``steps`` segments an eighth of a circle."""
     ticks = np.array(
         [
             direction(90.0 * i / (2 * steps))[1] / direction(90.0 * i / (2 * steps))[0]
@@ -198,7 +205,7 @@ def circle(n: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _square(n: int) -> np.ndarray:
-    """(n, 2) points of the square of half side 1, counter-clockwise seen from above; n a multiple of 8, corners kept."""
+    """(n, 2) points of the square of half side 1, counter-clockwise from above; n a multiple of 8, corners kept."""
     t = np.arange(n) * (8.0 / n)
     z = np.select([t <= 1, t <= 3, t <= 5, t <= 7], [-t, -np.ones(n), t - 4, np.ones(n)], t - 8 + 0.0)
     z = np.where(t > 7, 8 - t, z)
@@ -253,29 +260,38 @@ def cylinder(
 
 def tube(points: Sequence[Sequence[float]], radius: float | Sequence[float], n: int = 6) -> Mesh:
     """A round bar along a line of points (K, 3); the radius may differ at each point."""
-    line = np.array(points, dtype=np.float64)
-    step = np.diff(line, axis=0)
-    step /= np.sqrt(step[:, :1] ** 2 + step[:, 1:2] ** 2 + step[:, 2:] ** 2)
-    tangent = np.concatenate([step[:1], step[1:] + step[:-1], step[-1:]])
-    tangent /= np.sqrt(tangent[:, :1] ** 2 + tangent[:, 1:2] ** 2 + tangent[:, 2:] ** 2)
-    side = np.empty_like(tangent)
-    before = np.array([1.0, 0.0, 0.0]) if abs(tangent[0, 0]) < 0.9 else np.array([0.0, 0.0, 1.0])
-    for k, t in enumerate(tangent):
-        before = before - t * (before[0] * t[0] + before[1] * t[1] + before[2] * t[2])
-        before = before / math.sqrt(before[0] ** 2 + before[1] ** 2 + before[2] ** 2)
-        side[k] = before
-    other = np.stack(
-        [
-            tangent[:, 1] * side[:, 2] - tangent[:, 2] * side[:, 1],
-            tangent[:, 2] * side[:, 0] - tangent[:, 0] * side[:, 2],
-            tangent[:, 0] * side[:, 1] - tangent[:, 1] * side[:, 0],
-        ],
-        axis=1,
+    line = [tuple(float(v) for v in point) for point in points]
+    steps = [_unit(q[0] - p[0], q[1] - p[1], q[2] - p[2]) for p, q in pairwise(line)]
+    tangents = [
+        steps[0],
+        *(_unit(p[0] + q[0], p[1] + q[1], p[2] + q[2]) for p, q in pairwise(steps)),
+        steps[-1],
+    ]
+    side = (1.0, 0.0, 0.0) if abs(steps[0][0]) < 0.9 else (0.0, 0.0, 1.0)
+    frames = []
+    for t in tangents:  # carried along without twisting: the part along the new direction is taken out
+        along = side[0] * t[0] + side[1] * t[1] + side[2] * t[2]
+        side = _unit(side[0] - t[0] * along, side[1] - t[1] * along, side[2] - t[2] * along)
+        other = (
+            t[1] * side[2] - t[2] * side[1],
+            t[2] * side[0] - t[0] * side[2],
+            t[0] * side[1] - t[1] * side[0],
+        )
+        frames.append((side, other))
+    frame = np.array(frames)  # (K, 2, 3)
+    width = (
+        np.full((len(line), 1, 1), radius) if isinstance(radius, float) else np.array(radius)[:, None, None]
     )
-    width = np.broadcast_to(np.asarray(radius, dtype=np.float64), (len(line),))[:, None, None]
     unit = circle(n)
-    rings = line[:, None] + width * (unit[None, :, :1] * side[:, None] - unit[None, :, 1:] * other[:, None])
-    return loft(rings)
+    return loft(
+        np.array(line)[:, None]
+        + width * (unit[None, :, :1] * frame[:, :1] - unit[None, :, 1:] * frame[:, 1:])
+    )
+
+
+def _unit(x: float, y: float, z: float) -> tuple[float, float, float]:
+    length = math.sqrt(x * x + y * y + z * z)
+    return x / length, y / length, z / length
 
 
 def extrude(profile: Sequence[Sequence[float]], z0: float, z1: float) -> Mesh:

@@ -12,6 +12,7 @@ from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.floorplan import PlanRoom, Rect
 from envs.scenes.houses.furniture.piece import Piece
 from envs.scenes.houses.openings import Opening, side_of
+from envs.scenes.houses.shapes import direction
 
 CELL = 0.05
 """Edge of a cell of the walking grid, metres."""
@@ -19,6 +20,8 @@ SIDE_YAW = (0, 90, 180, 270)
 """How far a piece is turned that stands with its back to each side of the room."""
 _POCKET = 0.4
 """Free floor that may be cut off behind furniture, square metres."""
+_ENOUGH = 0.25
+"""Free floor that must remain, square metres."""
 
 
 @dataclass(eq=False)
@@ -47,12 +50,9 @@ class Placed:
 
 
 def footprint(width: float, depth: float, x: float, z: float, yaw: int) -> Rect:
-    """The axis-aligned rectangle of a piece of this size; exact for quarter turns, else the rectangle around it."""
-    quarter = yaw % 180
-    if quarter == 90:
-        width, depth = depth, width
-    elif quarter:
-        width = depth = (width * width + depth * depth) ** 0.5
+    """The axis-aligned rectangle around a piece of this size."""
+    c, s = (abs(v) for v in direction(yaw % 360))
+    width, depth = c * width + s * depth, s * width + c * depth
     return Rect(x - width / 2, z - depth / 2, x + width / 2, z + depth / 2)
 
 
@@ -87,7 +87,7 @@ def _hits(rects: np.ndarray, obstacles: Sequence[Rect]) -> np.ndarray:
     slack = 1e-6
     apart = (r[..., 0] >= o[..., 2] - slack) | (o[..., 0] >= r[..., 2] - slack)
     apart |= (r[..., 1] >= o[..., 3] - slack) | (o[..., 1] >= r[..., 3] - slack)
-    return ~apart.all(axis=1)
+    return np.asarray(~apart.all(axis=1))
 
 
 @dataclass
@@ -116,7 +116,10 @@ class RoomSpace:
         rect = self.room.rect
         self.doors = [o for o in self.openings if o.kind != "window"]
         self.windows = [o for o in self.openings if o.kind == "window"]
-        self.ways = [door.front(rect, 0.75 if door.kind == "arch" else 0.95, 0.02) for door in self.doors]
+        self.ways = [
+            door.front(rect, 0.92 if door.swing == self.index or door.kind == "entrance" else 0.72, 0.02)
+            for door in self.doors
+        ]
         self.solids += [door.leaf(rect) for door in self.doors if door.swing == self.index]
         shape = (int(rect.width / CELL), int(rect.depth / CELL))
         self._blocked = np.zeros(shape, dtype=bool)
@@ -166,8 +169,8 @@ class RoomSpace:
         if len(reached) != 1 or 0 in reached:
             return False
         main = reached.pop()
-        cut_off = int((parts > 0).sum() - (parts == main).sum())
-        return cut_off * CELL * CELL <= _POCKET
+        walk, reached = int((parts > 0).sum()), int((parts == main).sum())
+        return (walk - reached) * CELL * CELL <= _POCKET and reached * CELL * CELL >= _ENOUGH
 
     @property
     def area(self) -> float:
@@ -194,6 +197,14 @@ class RoomSpace:
             self._block(self._blocked, item.rect)
         return item
 
+    def state(self) -> tuple:
+        """Everything that placing changes, for `restore`."""
+        return list(self.placed), list(self.solids), list(self.access), list(self.hung), self._blocked.copy()
+
+    def restore(self, state: tuple) -> None:
+        """Undo what was placed since `state`."""
+        self.placed, self.solids, self.access, self.hung, self._blocked = state
+
     def fits(self, *rects: Rect, ignore_access: bool = False) -> bool:
         """Whether footprints lie inside the room, clear of everything, with the ways still open."""
         array = np.array(rects)
@@ -214,7 +225,7 @@ class RoomSpace:
         gap: float,
         sides: Sequence[int] = (0, 1, 2, 3),
     ) -> Spots:
-        """Every free place with the back to a wall, every 5 cm and in both corners."""
+        """Every free place with the back to a wall, every 10 cm and in both corners."""
         r = self.room.rect
         columns: list[tuple[int, np.ndarray, float]] = []
         for side in sides:
@@ -222,7 +233,7 @@ class RoomSpace:
             low, high = a + width / 2 + gap, b - width / 2 - gap
             if high < low:
                 continue
-            steps = np.append(low + 0.05 * np.arange(int((high - low) / 0.05) + 1), high)
+            steps = np.append(low + 0.1 * np.arange(int((high - low) / 0.1) + 1), high)
             columns += [(side, steps, gap), (side, steps, 0.13)] if self.windows else [(side, steps, gap)]
         if not columns:
             empty = np.zeros((0, 4))
@@ -271,6 +282,8 @@ class RoomSpace:
         sides: Sequence[int] = (0, 1, 2, 3),
         essential: bool = False,
         width: float = 0.0,
+        front_taken: bool = False,
+        height: float | None = None,
     ) -> Placed | None:
         """Place a piece with its back to a wall where it is liked best; None where it fits nowhere.
 
@@ -280,17 +293,25 @@ class RoomSpace:
             like: what makes a place good.
             sides: the walls that may be used.
             width: room it needs along the wall, where more than its own.
+            front_taken: the floor before it will hold something too, such as the chair of a desk.
+            height: how much of it may not stand before a window, metres; all of it by default.
         """
         wide = max(width, piece.width)
-        spots = self.wall_spots(wide, piece.depth, piece.height, front=front, gap=gap, sides=sides)
+        spots = self.wall_spots(wide, piece.depth, height or piece.height, front=front, gap=gap, sides=sides)
         if not len(spots.x):
             return None
         score = 0.4 * dice.array(len(spots.x))
         if like is not None:
             score = score + like(spots)
         order = np.argsort(-score, kind="stable")
-        for k in order[:40:5] if len(order) > 40 else order[:8]:
-            if self.passable(Rect(*spots.rect[k].tolist())):
+        for k in order[:24:3] if len(order) > 24 else order[:8]:
+            taken = Rect(*spots.rect[k].tolist())
+            if front_taken:
+                b = Rect(*spots.front[k].tolist())
+                taken = Rect(
+                    min(taken.x0, b.x0), min(taken.z0, b.z0), max(taken.x1, b.x1), max(taken.z1, b.z1)
+                )
+            if self.passable(taken):
                 self.access.append(Rect(*spots.front[k].tolist()))
                 yaw = SIDE_YAW[int(spots.side[k])]
                 return self.put(

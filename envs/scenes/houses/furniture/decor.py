@@ -122,7 +122,7 @@ def vase(dice: Dice) -> Piece:
     parts = [lathe([(0, 0), *up, (up[-1][0] - 0.008, h), (up[-2][0] * 0.8, h * 0.8), (0, h * 0.45)], 14)]
     height = h
     if dice.chance(0.5):
-        for i in range(dice.integer(3, 6)):
+        for _ in range(dice.integer(3, 6)):
             c, s = direction(dice.integer(0, 359))
             reach, tall = dice.uniform(0.03, 0.1), h + dice.uniform(0.1, 0.24)
             parts.append(
@@ -148,6 +148,21 @@ def picture(dice: Dice, w: float, h: float) -> Piece:
         (w / 2 - edge / 2, -h / 2 + edge, 0.0, edge, h - 2 * edge, 0.03),
     )
     return Piece("picture", mesh)
+
+
+def standing_mirror(dice: Dice) -> Piece:
+    """A tall mirror on a foot that leans back."""
+    w, h = dice.uniform(0.45, 0.6), dice.uniform(1.5, 1.7)
+    edge = 0.035
+    frame = boxes(
+        (0, 0, -0.006, w, h, 0.012),
+        (0, 0, 0.004, w, edge, 0.024),
+        (0, h - edge, 0.004, w, edge, 0.024),
+        (-w / 2 + edge / 2, edge, 0.004, edge, h - 2 * edge, 0.024),
+        (w / 2 - edge / 2, edge, 0.004, edge, h - 2 * edge, 0.024),
+    )
+    prop = pitched(boxes((0, 0, 0, 0.04, h * 0.8, 0.02)), 8)
+    return Piece("mirror", join(moved(pitched(frame, -6), 0, 0.004, 0.06), moved(prop, 0, 0.003, -0.16)))
 
 
 def _drape(x0: float, x1: float, y0: float, y1: float, folds: int, swing: float, gather: float) -> Mesh:

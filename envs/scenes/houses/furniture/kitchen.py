@@ -78,6 +78,9 @@ def basin_in_top(
     """A slab from y0 to y1 with a bowl (width, depth, deep) let into it at depth z."""
     bw, bd, deep = bowl
     rings = [
+        rectangle_ring(bw * 0.7, bd * 0.7, corner * 0.5, y1 - deep - 0.02, 24, z=z),
+        rectangle_ring(bw + 0.02, bd + 0.02, corner, min(y0, y1 - deep * 0.8), 24, z=z),
+        rectangle_ring(bw + 0.02, bd + 0.02, corner, y0, 24, z=z),
         rectangle_ring(w, d, 0.0, y0, 24),
         rectangle_ring(w, d, 0.0, y1, 24),
         rectangle_ring(bw + 0.03, bd + 0.03, corner, y1, 24, z=z),
@@ -100,8 +103,7 @@ def sink(dice: Dice, w: float, style: str) -> Piece:
             (-w / 2 + 0.01, 0.66, -0.02, 0.02, 0.2, d - 0.06),
             (w / 2 - 0.01, 0.66, -0.02, 0.02, 0.2, d - 0.06),
         ),
-        # its underside is never seen: the cabinet hides it, so the slab may be thinner than the bowl is deep
-        basin_in_top(w, d, h - 0.24, h, bowl, 0.03, 0.09),
+        basin_in_top(w, d, h - 0.04, h, bowl, 0.03, 0.09),
         _faucet(0, h - 0.005, -d / 2 + 0.07, dice.uniform(0.24, 0.36), 0.2),
     ]
     parts.append(fronts([(-w / 4, 0.105, w / 2, 0.72)], d / 2 - 0.05, style, "right"))

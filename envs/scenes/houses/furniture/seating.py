@@ -113,9 +113,9 @@ def stool(dice: Dice, seat: float | None = None) -> Piece:
     return Piece("stool", join(*parts))
 
 
-def bench(dice: Dice) -> Piece:
+def bench(dice: Dice, width: float | None = None) -> Piece:
     """A slatted bench."""
-    w, d, h = dice.uniform(0.9, 1.3), dice.uniform(0.34, 0.42), dice.uniform(0.42, 0.47)
+    w, d, h = width or dice.uniform(0.9, 1.3), dice.uniform(0.34, 0.42), dice.uniform(0.42, 0.47)
     count = dice.integer(3, 5)
     pitch = d / count
     rows = [(0, h - 0.03, -d / 2 + pitch * (i + 0.5), w, 0.03, pitch - 0.015) for i in range(count)]
@@ -215,8 +215,10 @@ def _couch(dice: Dice, category: str, seats: int, chaise: int) -> Piece:
     return Piece(category, join(*parts), (sitting,))
 
 
-def sofa(dice: Dice) -> Piece:
-    """A sofa for two or three, sometimes with a long seat at one end."""
+def sofa(dice: Dice, small: bool = False) -> Piece:
+    """A sofa for two or three, sometimes with a long seat at one end unless ``small``."""
+    if small:
+        return _couch(dice, "sofa", 2, 0)
     return _couch(dice, "sofa", dice.choice([2, 3, 3]), dice.choice([0, 0, 0, -1, 1]))
 
 

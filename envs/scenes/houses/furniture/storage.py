@@ -15,9 +15,8 @@ from envs.scenes.houses.furniture.piece import (
 from envs.scenes.houses.shapes import Mesh, boxes, circle, cylinder, join, lathe, soft, tube
 
 
-def wardrobe(dice: Dice) -> Piece:
+def wardrobe(dice: Dice, doors: int) -> Piece:
     """A wardrobe with hinged or sliding doors, sometimes with drawers below."""
-    doors = dice.integer(2, 4)
     w, d, h = doors * dice.uniform(0.44, 0.54), dice.uniform(0.56, 0.62), dice.uniform(1.95, 2.25)
     style, framed = dice.choice(HANDLE_STYLES), dice.chance(0.4)
     parts = [boxes((0, 0.08, -0.015, w, h - 0.08, d - 0.03), (0, 0, -0.03, w - 0.04, 0.09, d - 0.1))]
@@ -305,6 +304,36 @@ def toy_chest(dice: Dice) -> Piece:
         y = 0.05 + dice.uniform(0.0, h - 0.22)
         parts.append(soft(x, y, z, size, size, size, dice.choice([0.01, 0.5]), 2))
     return Piece("toy chest", join(*parts))
+
+
+def piano(dice: Dice) -> Piece:
+    """An upright piano with keys, music stand and pedals."""
+    w, d, h = dice.uniform(1.42, 1.5), 0.6, dice.uniform(1.1, 1.25)
+    key, front = 0.66, d / 2
+    keys = [
+        (-w * 0.43 + w * 0.86 * (i + 0.5) / 36, key, front - 0.1, w * 0.86 / 36 - 0.003, 0.022, 0.15)
+        for i in range(36)
+    ]
+    black = [
+        (x + w * 0.43 / 36, key + 0.02, front - 0.13, 0.011, 0.014, 0.09)
+        for i, (x, *_) in enumerate(keys[:-1])
+        if i % 7 not in (2, 6)
+    ]
+    body = boxes(
+        (0, 0.06, -0.13, w, h - 0.08, d - 0.26),
+        (0, h - 0.025, -0.12, w + 0.03, 0.03, d - 0.22),
+        (0, key - 0.07, 0, w, 0.07, d),
+        *((s * (w / 2 - 0.03), key - 0.01, 0.02, 0.06, 0.09, d - 0.04) for s in (-1, 1)),
+        (0, 0, -0.12, w - 0.04, 0.07, d - 0.3),
+        *((s * 0.12, 0.05, 0.06, 0.03, 0.015, 0.16) for s in (-1, 0, 1)),
+        (0, key + 0.1, 0.01, w * 0.5, 0.22, 0.015),
+    )
+    legs = [cylinder(s * (w / 2 - 0.06), 0, front - 0.06, 0.025, key - 0.06, 8, 0.04) for s in (-1, 1)]
+    return Piece(
+        "piano",
+        join(body, boxes(*keys), boxes(*black), *legs),
+        (Top(-w / 2 + 0.1, -d / 2 + 0.05, w / 2 - 0.1, -0.03, h + 0.005),),
+    )
 
 
 def radiator(dice: Dice, w: float) -> Piece:

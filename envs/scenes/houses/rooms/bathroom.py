@@ -8,9 +8,9 @@ from envs.scenes.houses.rooms.dressing import in_corner, strew
 from envs.scenes.houses.space import Placed, RoomSpace, footprint, local_point
 
 
-def _wet(space: RoomSpace, dice: Dice) -> Placed | None:
+def _wet(space: RoomSpace, dice: Dice, compact: bool) -> Placed | None:
     """A tub, else a shower."""
-    if dice.chance(0.65):
+    if dice.chance(0.65) and not compact:
         for length in (1.7, 1.6, 1.5):
             tub = space.against_wall(
                 dice, bathroom.bathtub(dice, length), front=0.5, gap=0.02, like=in_corner, essential=True
@@ -22,9 +22,9 @@ def _wet(space: RoomSpace, dice: Dice) -> Placed | None:
     )
 
 
-def furnish_bathroom(space: RoomSpace, dice: Dice, density: float) -> None:
+def furnish_bathroom(space: RoomSpace, dice: Dice, density: float, compact: bool) -> None:
     """Furnish one bathroom."""
-    wet = _wet(space, dice)
+    wet = _wet(space, dice, compact)
     space.against_wall(dice, bathroom.toilet(dice), front=0.5, gap=0.02, essential=True, width=0.7)
     basin = space.against_wall(
         dice, bathroom.washbasin(dice), front=0.55, gap=0.02, essential=True, width=0.7
@@ -46,9 +46,13 @@ def furnish_bathroom(space: RoomSpace, dice: Dice, density: float) -> None:
         x, z = local_point(wet, 0.0, wet.piece.depth / 2 + 0.36)
         if not any(footprint(0.8, 0.5, x, z, wet.yaw).overlaps(solid) for solid in space.solids):
             space.put(mat, round(x, 4), round(z, 4), wet.yaw, solid=False)
-    for maker, likely, front in (
-        (bathroom.washing_machine, 0.5, 0.5), (storage.basket, 0.6, 0.0), (decor.bin_, 0.7, 0.0), (storage.cupboard, 0.4, 0.4),
-    ):  # fmt: skip
+    extras = (
+        (bathroom.washing_machine, 0.5, 0.5),
+        (storage.basket, 0.6, 0.0),
+        (decor.bin_, 0.7, 0.0),
+        (storage.cupboard, 0.4, 0.4),
+    )
+    for maker, likely, front in extras:
         if dice.chance(likely * density):
             item = space.against_wall(dice, maker(dice), front=front, gap=0.03, like=in_corner)
             if item is not None and item.piece.tops and item.piece.category != "bookshelf":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envs.scenes.houses.dice import Dice
-from envs.scenes.houses.furniture import beds, decor, electronics, lamps, seating, storage, tables
+from envs.scenes.houses.furniture import beds, decor, electronics, lamps, seating, storage
 from envs.scenes.houses.furniture.piece import Piece
 from envs.scenes.houses.rooms.dressing import (
     TABLE_THINGS,
@@ -17,12 +17,11 @@ from envs.scenes.houses.rooms.dressing import (
     strew,
 )  # fmt: skip
 from envs.scenes.houses.rooms.study import furnish_desk
-from envs.scenes.houses.shapes import boxes, join, moved, pitched
 from envs.scenes.houses.space import Placed, RoomSpace, local_point
 
 
-def _bed(space: RoomSpace, dice: Dice, child: bool) -> Placed | None:
-    sizes = [0.9, 1.0] if child else dice.choice([[1.6, 1.4, 1.0], [1.8, 1.6, 1.4, 1.0], [1.4, 1.2, 0.9]])
+def _bed(space: RoomSpace, dice: Dice, small: bool) -> Placed | None:
+    sizes = [1.0, 0.9] if small else dice.choice([[1.6, 1.4, 1.0], [1.8, 1.6, 1.4, 1.0], [1.4, 1.2, 0.9]])
     for size in sizes:
         piece = beds.bed(dice, size)
         if size > 1.3:
@@ -57,7 +56,7 @@ def _nightstands(space: RoomSpace, dice: Dice, bed: Placed, density: float) -> N
         item = space.put(stand, item.x, item.z, bed.yaw)
         placed += 1
         if dice.chance(0.85):
-            set_on(space, item, lamp, side * 0.03, -0.04, stand.tops[0].y)
+            set_on(space, item, lamp, side * 0.03, -0.04, stand.height)
         if dice.chance(0.6 * density):
             strew(space, dice, item, (decor.cup, decor.candle, decor.photo), 1, stand.tops[:1])
         if len(stand.tops) > 1 and dice.chance(0.6 * density):
@@ -83,7 +82,8 @@ def _carpet(space: RoomSpace, dice: Dice, bed: Placed) -> None:
 def _bed_cushions(space: RoomSpace, dice: Dice, bed: Placed) -> None:
     size = dice.uniform(0.36, 0.44)
     height = float(bed.piece.mesh.vertices[:, 1].max())
-    for s in (-1, 1) if bed.piece.width > 1.3 else (0,):
+    sides = [-1, 1] if bed.piece.width > 1.3 else [0]
+    for s in sides:
         piece = Piece("cushion", decor.cushion(dice, size))
         set_on(
             space,
@@ -95,16 +95,18 @@ def _bed_cushions(space: RoomSpace, dice: Dice, bed: Placed) -> None:
         )
 
 
-def furnish_bedroom(space: RoomSpace, dice: Dice, density: float) -> None:
+def furnish_bedroom(space: RoomSpace, dice: Dice, density: float, compact: bool) -> None:
     """Furnish one bedroom."""
     second = not space.room.name.endswith(".00")
     child = second and dice.chance(0.45)
-    bed = _bed(space, dice, child)
+    bed = _bed(space, dice, child or compact)
     if bed is not None:
         _nightstands(space, dice, bed, density)
         if dice.chance(0.55 * density):
             _carpet(space, dice, bed)
-    space.against_wall(dice, storage.wardrobe(dice), front=0.6, like=in_corner, essential=True)
+    for doors in (dice.integer(2, 4), 3, 2):
+        if space.against_wall(dice, storage.wardrobe(dice, doors), front=0.5, like=in_corner, essential=True):
+            break
     wanted = [
         "dresser",
         "desk",
@@ -142,8 +144,8 @@ def furnish_bedroom(space: RoomSpace, dice: Dice, density: float) -> None:
             shelf = space.against_wall(dice, storage.bookshelf(dice), front=0.4, like=in_corner)
             if shelf is not None:
                 shelf_things(space, dice, shelf, density)
-        elif name == "tv" and bed is not None:
-            side = (bed.yaw // 90 + 2) % 4
+        elif name == "tv":
+            side = (bed.yaw // 90 + 2) % 4 if bed is not None else 0
             stand = space.against_wall(
                 dice, storage.tv_stand(dice, 1.2), front=0.4, sides=[side], like=in_middle
             )
@@ -167,31 +169,25 @@ def furnish_bedroom(space: RoomSpace, dice: Dice, density: float) -> None:
     greenery(space, dice, 0.2 * density)
 
 
+_EXTRAS = {
+    "ottoman": (seating.ottoman, 0.0),
+    "plant": (decor.plant, 0.0),
+    "lamp": (lamps.floor_lamp, 0.0),
+    "basket": (storage.basket, 0.0),
+    "rack": (beds.clothes_rack, 0.4),
+    "fan": (electronics.fan, 0.0),
+    "chest": (storage.toy_chest, 0.4),
+    "cot": (beds.cot, 0.4),
+    "mirror": (decor.standing_mirror, 0.4),
+}
+"""What may stand along the walls, and how much floor it wants before it, metres."""
+
+
 def _extra(space: RoomSpace, dice: Dice, name: str) -> None:
     if name == "toys":
         spot = space.standing_free(dice, 0.4, 0.4, 0.0)
         if spot is not None:
             space.put(decor.toys(dice), *spot, 0)
         return
-    makers = {
-        "ottoman": (seating.ottoman, 0.0), "plant": (decor.plant, 0.0), "lamp": (lamps.floor_lamp, 0.0), "basket": (storage.basket, 0.0),
-        "rack": (beds.clothes_rack, 0.4), "fan": (electronics.fan, 0.0), "chest": (storage.toy_chest, 0.4), "cot": (beds.cot, 0.4),
-        "mirror": (standing_mirror, 0.4), "bench": (seating.bench, 0.3), "chair": (seating.chair, 0.2), "side": (tables.side_table, 0.1),
-    }  # fmt: skip
-    maker, front = makers[name]
+    maker, front = _EXTRAS[name]
     space.against_wall(dice, maker(dice), front=front, gap=0.06, like=in_corner)
-
-
-def standing_mirror(dice: Dice) -> Piece:
-    """A tall mirror on a foot that leans back."""
-    w, h = dice.uniform(0.45, 0.6), dice.uniform(1.5, 1.7)
-    edge = 0.035
-    frame = boxes(
-        (0, 0, -0.006, w, h, 0.012),
-        (0, 0, 0.004, w, edge, 0.024),
-        (0, h - edge, 0.004, w, edge, 0.024),
-        (-w / 2 + edge / 2, edge, 0.004, edge, h - 2 * edge, 0.024),
-        (w / 2 - edge / 2, edge, 0.004, edge, h - 2 * edge, 0.024),
-    )
-    prop = pitched(boxes((0, 0, 0, 0.04, h * 0.8, 0.02)), 8)
-    return Piece("mirror", join(moved(pitched(frame, -6), 0, 0.004, 0.06), moved(prop, 0, 0.003, -0.16)))

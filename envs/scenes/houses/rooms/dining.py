@@ -7,6 +7,7 @@ import numpy as np
 from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.floorplan import Rect
 from envs.scenes.houses.furniture import decor, lamps, seating, storage, tables
+from envs.scenes.houses.furniture.piece import Piece
 from envs.scenes.houses.rooms.dressing import (
     TABLE_THINGS,
     greenery,
@@ -47,8 +48,11 @@ def dining_set(
         if spot is None:
             continue
         table = tables.dining_table(dice, w, d, round_=round_)
+        before = space.state()
         item = space.put(table, *spot, 90 * turn, essential=in_center)
-        _chairs(space, dice, item, chair, count, round_)
+        if _seated(space, dice, item, chair, _seats(count, w, d, round_)) < min(count, max(2, count - 1)):
+            space.restore(before)
+            continue
         top = table.tops[0]
         if dice.chance(0.75):
             set_on(
@@ -92,9 +96,13 @@ def _seats(count: int, w: float, d: float, round_: bool) -> list[tuple[float, fl
     return places[:count]
 
 
-def _chairs(space: RoomSpace, dice: Dice, table: Placed, chair, count: int, round_: bool) -> None:
+def _seated(
+    space: RoomSpace, dice: Dice, table: Placed, chair: Piece, places: list[tuple[float, float, int]]
+) -> int:
+    """Put chairs at the places of a table where they fit, facing it; how many."""
+    placed = 0
     r = space.room.rect
-    for x, z, yaw in _seats(count, table.piece.width, table.piece.depth, round_):
+    for x, z, yaw in places:
         c, s = direction(yaw)
         out = chair.depth / 2 - dice.uniform(0.10, 0.24)
         if dice.chance(0.12):
@@ -112,6 +120,8 @@ def _chairs(space: RoomSpace, dice: Dice, table: Placed, chair, count: int, roun
         others = [solid for solid in space.solids if solid != table.rect]
         if inside and not any(tight.overlaps(o) for o in others) and space.passable(tight):
             space.put(chair, item.x, item.z, item.yaw)
+            placed += 1
+    return placed
 
 
 def _core(item: Placed) -> Rect:
@@ -119,10 +129,26 @@ def _core(item: Placed) -> Rect:
     return Rect(item.x - half, item.z - half, item.x + half, item.z + half)
 
 
+def table_at_wall(space: RoomSpace, dice: Dice) -> Placed | None:
+    """A small table with its long side to a wall and a chair at either end; None where it fits nowhere."""
+    table, chair = tables.dining_table(dice, dice.uniform(0.8, 1.1), 0.7, round_=False), seating.chair(dice)
+    before = space.state()
+    item = space.against_wall(dice, table, front=0.5, like=in_middle, width=table.width + 0.9)
+    if item is None:
+        return None
+    if _seated(space, dice, item, chair, [(s * table.width / 2, 0.0, 90 * s % 360) for s in (-1, 1)]) < 1:
+        space.restore(before)
+        return None
+    strew(space, dice, item, (decor.vase, decor.bowl, decor.cup, decor.plate), 3)
+    return item
+
+
 def furnish_dining_room(space: RoomSpace, dice: Dice, density: float) -> Placed | None:
     """Furnish one dining room; returns the table."""
     table = dining_set(space, dice, dice.choice([4, 6, 6, 8]), density)
-    if table is not None and dice.chance(0.5 * density):
+    if table is None:
+        table = table_at_wall(space, dice)
+    elif dice.chance(0.5 * density):
         r = space.room.rect
         w, d = table.rect.width + 1.3, table.rect.depth + 1.3
         rug = decor.rug(dice, min(w, r.width - 0.3), min(d, r.depth - 0.3))

@@ -1,6 +1,8 @@
-"""Kitchens: a run of counters along one wall or around a corner, with sink, stove, hood, refrigerator, wall cabinets."""
+"""Kitchens: counters along a wall or around a corner, with sink, stove, hood, refrigerator and wall cabinets."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.floorplan import Rect
@@ -8,7 +10,7 @@ from envs.scenes.houses.furniture import decor, electronics, kitchen, seating, s
 from envs.scenes.houses.furniture.kitchen import COUNTER_DEPTH, COUNTER_HEIGHT
 from envs.scenes.houses.furniture.piece import HANDLE_STYLES, Piece
 from envs.scenes.houses.openings import side_of
-from envs.scenes.houses.rooms.dining import dining_set
+from envs.scenes.houses.rooms.dining import dining_set, table_at_wall
 from envs.scenes.houses.rooms.dressing import greenery, in_corner, in_middle, pictures, strew
 from envs.scenes.houses.space import SIDE_YAW, Placed, RoomSpace, local_point
 
@@ -67,33 +69,36 @@ def _put(
     return space.put(piece, round(x, 4), round(z, 4), SIDE_YAW[side], y=y, solid=solid, essential=True)
 
 
-def _modules(dice: Dice, length: float, with_fridge: bool, needed: list[str]) -> list[tuple[str, float]]:
-    """What stands along a run of this length, from one end to the other."""
-    widths = {"stove": 0.6, "sink": 0.8, "dishwasher": 0.6}
+_WIDTHS = {"stove": 0.6, "sink": 0.8, "dishwasher": 0.6}
+
+
+def _modules(dice: Dice, length: float, needed: list[str], fridge: Piece) -> list[tuple[str, float]]:
+    """What stands along a run of this length, from its corner on; takes from ``needed`` what finds a place."""
+    widths = {**_WIDTHS, "fridge": round(fridge.width + 0.04, 4)}
     order: list[tuple[str, float]] = []
     left = length
-    if with_fridge:
-        left -= 0.78
-    for name in needed:
+    for name in list(needed):
         if left >= widths[name]:
             order.append((name, widths[name]))
             left -= widths[name]
+            needed.remove(name)
     fillers = []
     while left >= 0.4:
         w = dice.choice([w for w in (0.4, 0.5, 0.6, 0.8, 0.9) if w <= left])
         fillers.append(("counter", w))
         left -= w
     out: list[tuple[str, float]] = []
-    for item in order:  # a worktop between the fixtures where there is one
+    for item in [
+        item for item in order if item[0] != "fridge"
+    ]:  # a worktop between the fixtures where there is one
         if fillers:
             out.append(fillers.pop())
         out.append(item)
-    out += fillers
-    if left > 0.02 and out:  # the rest widens a cabinet
-        for i, (name, w) in enumerate(out):
-            if name == "counter":
-                out[i] = (name, round(w + left, 4))
-                break
+    out += fillers + [item for item in order if item[0] == "fridge"]
+    for i, (name, w) in enumerate(out):
+        if name == "counter":  # the rest widens a cabinet
+            out[i] = (name, round(w + left, 4))
+            break
     return out
 
 
@@ -133,91 +138,93 @@ def _over(space: RoomSpace, dice: Dice, side: int, name: str, middle: float, w: 
         )
 
 
-def counters(space: RoomSpace, dice: Dice, most: float = 9.0) -> bool:
-    """Build the kitchen itself; False where no wall is long enough."""
-    runs = [(b - a, side, a, b) for side in range(4) for a, b in _free_runs(space, side)]
-    runs = [run for run in sorted(runs, key=lambda run: (-round(run[0], 2), run[1])) if run[0] >= 1.8]
-    for length, side, a, b in runs:
-        length = min(length, most)
-        if _build(space, dice, side, a, b, length):
-            return True
-    return False
+def counters(space: RoomSpace, dice: Dice, most: float = 9.0) -> None:
+    """Build the kitchen itself along the longest free wall, on a second one where something found no place."""
+    style, fridge = _Style(dice), kitchen.refrigerator(dice)
+    needed = [*dice.shuffled(["stove", "sink"]), "fridge", "dishwasher"]
+    for shortest in (2.1, 0.6):
+        runs = [(b - a, side, a, b) for side in range(4) for a, b in _free_runs(space, side)]
+        for length, side, a, b in sorted(runs, key=lambda run: (-round(run[0], 2), run[1])):
+            if needed not in ([], ["dishwasher"]) and length >= shortest:
+                _build(space, dice, side, a, b, min(length, most), needed, style, fridge)
 
 
-def _build(space: RoomSpace, dice: Dice, side: int, a: float, b: float, length: float) -> bool:
+def _build(
+    space: RoomSpace,
+    dice: Dice,
+    side: int,
+    a: float,
+    b: float,
+    length: float,
+    needed: list[str],
+    style: _Style,
+    fridge: Piece,
+) -> None:
+    """One run along a wall and perhaps around its corner; takes from ``needed`` what finds a place."""
     r = space.room.rect
-    style = _Style(dice)
-    fridge = kitchen.refrigerator(dice)
     low, high = (r.x0, r.x1) if side % 2 == 0 else (r.z0, r.z1)
     # the run starts at whichever end touches a corner; the refrigerator stands at the other
-    corner_low = a - low < 0.1
-    forward = corner_low or not high - b < 0.1
-    start = a if forward else b
-    sign = 1 if forward else -1
+    at_corner = a - low < 0.1, high - b < 0.1
+    forward = at_corner[0] or not at_corner[1]
+    start, sign = (a, 1) if forward else (b, -1)
     whole = _strip(
         space, side, min(start, start + sign * length), max(start, start + sign * length), _RUN_DEPTH
     )
-    if not space.passable(whole):
-        return False
-    second = _second_run(space, side, start, corner_low if forward else high - b < 0.1)
-    extra = second[1] if second is not None else 0.0
+    if not space.fits(whole, ignore_access=True):
+        length = min(length, 1.7)  # less in the way
+        whole = _strip(
+            space, side, min(start, start + sign * length), max(start, start + sign * length), _RUN_DEPTH
+        )
+        if not space.fits(whole, ignore_access=True):
+            return
+    second = _second_run(space, side, start, at_corner[0 if forward else 1])
     if second is not None and (
-        (length + extra < 3.4 and dice.chance(0.5)) or not space.passable(whole, second[2])
+        (length + second.length < 3.4 and dice.chance(0.5)) or not space.fits(whole, second.rect)
     ):
         second = None
-    needed = dice.shuffled(["stove", "sink"]) + (["dishwasher"] if length > 3.2 or second is not None else [])
-    with_fridge = length >= 2.1
-    at = start
     here: list[tuple[str, float]] = []
     if second is not None:
         here.append(("corner", COUNTER_DEPTH))
-        length -= COUNTER_DEPTH
-        split = needed[:1] if dice.chance(0.5) else needed[:2]
-        rest = [name for name in needed if name not in split]
+        first = [name for name in needed if name == "fridge"] + [name for name in needed if name != "fridge"][
+            : dice.integer(1, 2)
+        ]
+        taken = list(first)
+        here += _modules(dice, length - COUNTER_DEPTH, taken, fridge)
+        needed[:] = [name for name in needed if name not in first or name in taken]
     else:
-        split, rest = needed, []
-    here += _modules(dice, length, with_fridge, split)
-    if with_fridge:
-        here.append(("fridge", round(fridge.width + 0.04, 4)))
+        here = _modules(dice, length, needed, fridge)
+    at = start
     for name, w in here:
-        middle = at + sign * w / 2
-        _module(space, dice, side, name, middle, w, style, fridge)
+        _module(space, dice, side, name, at + sign * w / 2, w, style, fridge)
         at += sign * w
+    space.access.append(_strip(space, side, min(start, at), max(start, at), _RUN_DEPTH + 0.7))
     if second is not None:
-        turn_side, long, _, origin, direction = second
-        at = origin
-        for name, w in _modules(dice, min(long, 3.0), False, rest):
-            _module(space, dice, turn_side, name, at + direction * w / 2, w, style, fridge)
-            at += direction * w
-    front = (
-        _strip(space, side, min(start, at), max(start, at), _RUN_DEPTH + 0.75) if second is None else whole
-    )
-    space.access.append(front)
-    space.access.append(
-        _strip(
-            space,
-            side,
-            whole.x0 if side % 2 == 0 else whole.z0,
-            whole.x1 if side % 2 == 0 else whole.z1,
-            _RUN_DEPTH + 0.75,
-        )
-    )
-    return True
+        at = second.begin
+        for name, w in _modules(dice, second.length, needed, fridge):
+            _module(space, dice, second.side, name, at + second.direction * w / 2, w, style, fridge)
+            at += second.direction * w
 
 
-def _second_run(
-    space: RoomSpace, side: int, start: float, in_corner_: bool
-) -> tuple[int, float, Rect, float, int] | None:
-    """A run around the corner at ``start``: side, length, footprint, where it begins beyond the corner, and direction."""
-    if not in_corner_:
+class _Turn(NamedTuple):
+    """A run around the corner."""
+
+    side: int
+    length: float
+    rect: Rect
+    begin: float
+    """Coordinate along its wall where it begins beyond the corner."""
+    direction: int
+
+
+def _second_run(space: RoomSpace, side: int, start: float, at_corner: bool) -> _Turn | None:
+    """The run around the corner at ``start``, where there is a corner and room for it."""
+    if not at_corner:
         return None
     r = space.room.rect
-    low, high = (r.x0, r.x1) if side % 2 == 0 else (r.z0, r.z1)
-    at_low = abs(start - low) < 0.1
-    other = {0: (1, 3), 1: (0, 2), 2: (1, 3), 3: (0, 2)}[side][0 if at_low else 1]
+    low = r.x0 if side % 2 == 0 else r.z0
+    other = {0: (1, 3), 1: (0, 2), 2: (1, 3), 3: (0, 2)}[side][0 if abs(start - low) < 0.1 else 1]
     direction = 1 if side < 2 else -1
-    edge = (r.z0, r.x0, r.z1, r.x1)[side]
-    begin = edge + direction * (COUNTER_DEPTH + _BEHIND)
+    begin = (r.z0, r.x0, r.z1, r.x1)[side] + direction * (COUNTER_DEPTH + _BEHIND)
     for a, b in _free_runs(space, other):
         if a - 0.1 <= begin <= b + 0.1:
             end = b if direction > 0 else a
@@ -230,7 +237,7 @@ def _second_run(
                     max(begin, begin + direction * long),
                     _RUN_DEPTH,
                 )
-                return other, long, rect, begin, direction
+                return _Turn(other, long, rect, begin, direction)
     return None
 
 
@@ -270,6 +277,8 @@ def furnish_kitchen(space: RoomSpace, dice: Dice, density: float) -> Placed | No
         table = _island(space, dice)
     if table is None and dice.chance(0.85):
         table = dining_set(space, dice, dice.choice([2, 4]), density, in_center=False)
+    if table is None:
+        table_at_wall(space, dice)
     for maker, likely in (
         (decor.bin_, 0.8),
         (storage.cabinet, 0.3),

@@ -29,46 +29,31 @@ def _facing(space: RoomSpace, side: int, along: float, off: float) -> tuple[floa
     return (along, point) if side % 2 == 0 else (point, along)
 
 
-def _sofa_and_tv(space: RoomSpace, dice: Dice) -> tuple[Placed, Placed] | None:
+def _sofa_and_tv(space: RoomSpace, dice: Dice, compact: bool) -> tuple[Placed, Placed] | None:
     """The television against a wall and the sofa opposite: at the other wall or, in a deep room, free-standing."""
-    sofa, stand = seating.sofa(dice), storage.tv_stand(dice, dice.choice([1.4, 1.6, 1.8]))
-    while_small = [sofa, seating.sofa(dice.fork("small"))]
+    stand = storage.tv_stand(dice, dice.choice([1.1, 1.3] if compact else [1.4, 1.6, 1.8]))
+    sofas = [seating.sofa(dice.fork(i), compact) for i in range(2)]
+    r = space.room.rect
     options = []
-    for piece in while_small:
-        for spot in _tv_spots(space, dice, stand):
-            side, along, gap = spot
-            r = space.room.rect
-            deep = r.depth if side % 2 == 0 else r.width
-            for distance, liking in (
-                (deep - 0.06, 0.6),
-                (deep - 0.14, 0.4),
-                (4.1, 0.2),
-                (3.7, 0.2),
-                (3.3, 0.1),
-            ):
-                if 2.4 + piece.depth - 0.9 <= distance <= min(deep - 0.03, 5.2) and (
-                    deep - distance < 0.2 or deep - distance > 0.75
-                ):
-                    options.append(
-                        (
-                            liking + dice.random() - 0.12 * abs(distance - 3.8),
-                            side,
-                            along,
-                            gap,
-                            distance,
-                            piece,
-                        )
-                    )
+    for side, along, gap in _tv_spots(space, dice, stand):
+        deep = r.depth if side % 2 == 0 else r.width
+        for distance, liking in ((deep - 0.06, 0.6), (deep - 0.14, 0.4), (4.1, 0.2), (3.7, 0.2), (3.3, 0.1)):
+            for sofa in sofas:
+                seat = distance - sofa.depth
+                if 1.55 <= seat <= 4.4 and (deep - distance < 0.2 or deep - distance > 0.75):
+                    for shift in (0.0, -0.4, 0.4, -0.8, 0.8) if compact else (0.0, -0.3, 0.3):
+                        score = liking + dice.random() - 0.12 * abs(distance - 3.8) - 0.6 * abs(shift)
+                        options.append((score, side, along, shift, gap, distance, sofa))
     options.sort(key=lambda option: -option[0])
-    for _, side, along, gap, distance, piece in options[:60]:
+    for _, side, along, shift, gap, distance, sofa in options[:120]:
         tx, tz = _facing(space, side, along, gap + stand.depth / 2)
-        sx, sz = _facing(space, side, along, distance - piece.depth / 2)
+        sx, sz = _facing(space, side, along + shift, distance - sofa.depth / 2)
         tv_rect = footprint(stand.width, stand.depth, tx, tz, SIDE_YAW[side])
-        sofa_rect = footprint(piece.width, piece.depth, sx, sz, SIDE_YAW[side])
-        low = all(not sofa_rect.overlaps(w.front(space.room.rect, 0.2)) or w.low > 0.8 for w in space.windows)
+        sofa_rect = footprint(sofa.width, sofa.depth, sx, sz, SIDE_YAW[side])
+        low = all(not sofa_rect.overlaps(w.front(r, 0.2)) or w.low > 0.6 for w in space.windows)
         if low and space.fits(tv_rect, sofa_rect):
             tv = space.put(stand, round(tx, 4), round(tz, 4), SIDE_YAW[side], essential=True)
-            seat = space.put(piece, round(sx, 4), round(sz, 4), SIDE_YAW[(side + 2) % 4], essential=True)
+            seat = space.put(sofa, round(sx, 4), round(sz, 4), SIDE_YAW[(side + 2) % 4], essential=True)
             return tv, seat
     return None
 
@@ -149,13 +134,84 @@ def _beside_sofa(space: RoomSpace, dice: Dice, sofa: Placed) -> None:
             if piece.tops:
                 strew(space, dice, item, (lamps.table_lamp,), 1)
                 strew(space, dice, item, TABLE_THINGS, 1)
-            if dice.chance(0.6):
+            if dice.chance(0.6) or piece.category == "floor lamp":
                 return
 
 
-def furnish_living_room(space: RoomSpace, dice: Dice, density: float, with_dining: bool) -> Placed | None:
+def _piano(space: RoomSpace, dice: Dice) -> None:
+    piano = space.against_wall(dice, storage.piano(dice), front=0.6, like=in_middle, front_taken=True)
+    if piano is None:
+        return
+    strew(space, dice, piano, (decor.vase, decor.photo, decor.candle), 2)
+    bench = seating.bench(dice, 0.7)
+    x, z = local_point(piano, 0.0, piano.piece.depth / 2 + bench.depth / 2 + 0.02)
+    space.put(bench, round(x, 4), round(z, 4), piano.yaw)
+
+
+_ALONG_WALLS = (
+    ("bookshelf", 0.75),
+    ("bookshelf", 0.35),
+    ("cabinet", 0.55),
+    ("lamp", 0.65),
+    ("piano", 0.15),
+    ("plant", 0.75),
+    ("speaker", 0.3),
+    ("basket", 0.3),
+    ("ottoman", 0.35),
+    ("plant", 0.5),
+    ("cabinet", 0.3),
+    ("armchair", 0.45),
+    ("desk", 0.15),
+    ("console", 0.2),
+    ("fan", 0.1),
+)
+"""What may stand along the walls, and how often."""
+
+_CORNER_PIECES = {
+    "lamp": lamps.floor_lamp,
+    "plant": decor.plant,
+    "speaker": electronics.speaker,
+    "basket": storage.basket,
+    "ottoman": seating.ottoman,
+    "fan": electronics.fan,
+}
+
+
+def _along_walls(space: RoomSpace, dice: Dice, density: float) -> list[Placed]:
+    """Shelves, chests, plants and the like; returns those that a picture can hang over."""
+    above = []
+    for name, likely in _ALONG_WALLS:
+        lit = any(item.piece.category == "floor lamp" for item in space.placed)
+        if not dice.chance(likely * density) or (name == "lamp" and lit):
+            continue
+        if name == "bookshelf":
+            shelf = space.against_wall(dice, storage.bookshelf(dice), front=0.45, like=in_corner)
+            if shelf is not None:
+                shelf_things(space, dice, shelf, density)
+        elif name in ("cabinet", "console"):
+            piece = storage.cabinet(dice) if name == "cabinet" else tables.console_table(dice)
+            item = space.against_wall(dice, piece, front=0.5, like=in_middle)
+            if item is not None:
+                strew(space, dice, item, (*TABLE_THINGS, lamps.table_lamp, decor.photo), dice.integer(2, 4))
+                above.append(item)
+        elif name == "armchair":
+            seat = space.against_wall(dice, seating.armchair(dice), front=0.5, gap=0.06, like=in_corner)
+            if seat is not None and seat.piece.tops:
+                cushions(space, dice, seat, 1)
+        elif name == "piano":
+            _piano(space, dice)
+        elif name == "desk":
+            furnish_desk(space, dice, density, small=True)
+        else:
+            space.against_wall(dice, _CORNER_PIECES[name](dice), front=0.0, gap=0.05, like=in_corner)
+    return above
+
+
+def furnish_living_room(
+    space: RoomSpace, dice: Dice, density: float, with_dining: bool, compact: bool
+) -> Placed | None:
     """Furnish one living room; returns a dining table where it holds one."""
-    pair = _sofa_and_tv(space, dice)
+    pair = _sofa_and_tv(space, dice, compact)
     sofa = None
     if pair is not None:
         stand, sofa = pair
@@ -176,45 +232,14 @@ def furnish_living_room(space: RoomSpace, dice: Dice, density: float, with_dinin
         )
     else:
         sofa = space.against_wall(
-            dice, seating.sofa(dice), front=0.5, gap=0.05, like=in_middle, essential=True
+            dice, seating.sofa(dice, True), front=0.5, gap=0.05, like=in_middle, essential=True, height=0.6
         )
         if sofa is not None:
             cushions(space, dice, sofa, 2)
-    dining = (
-        dining_set(space, dice, dice.choice([4, 4, 6]), density, in_center=False) if with_dining else None
-    )
-    above = [sofa]
-    plan = [("bookshelf", 0.75), ("bookshelf", 0.35), ("cabinet", 0.55), ("lamp", 0.55), ("plant", 0.75), ("speaker", 0.3), ("basket", 0.3),
-            ("ottoman", 0.35), ("plant", 0.4), ("armchair", 0.35), ("desk", 0.15), ("console", 0.2), ("fan", 0.1)]  # fmt: skip
-    for name, likely in plan:
-        if not dice.chance(likely * density):
-            continue
-        if name == "bookshelf":
-            shelf = space.against_wall(dice, storage.bookshelf(dice), front=0.45, like=in_corner)
-            if shelf is not None:
-                shelf_things(space, dice, shelf, density)
-        elif name in ("cabinet", "console"):
-            piece = storage.cabinet(dice) if name == "cabinet" else tables.console_table(dice)
-            item = space.against_wall(dice, piece, front=0.5, like=in_middle)
-            if item is not None:
-                strew(space, dice, item, (*TABLE_THINGS, lamps.table_lamp, decor.photo), dice.integer(2, 4))
-                above.append(item)
-        elif name == "armchair":
-            seat = space.against_wall(dice, seating.armchair(dice), front=0.5, gap=0.06, like=in_corner)
-            if seat is not None and seat.piece.tops:
-                cushions(space, dice, seat, 1)
-        elif name == "desk":
-            furnish_desk(space, dice, density, small=True)
-        else:
-            maker = {
-                "lamp": lamps.floor_lamp,
-                "plant": decor.plant,
-                "speaker": electronics.speaker,
-                "basket": storage.basket,
-                "ottoman": seating.ottoman,
-                "fan": electronics.fan,
-            }[name]
-            space.against_wall(dice, maker(dice), front=0.0, gap=0.05, like=in_corner)
+    dining = None
+    if with_dining:
+        dining = dining_set(space, dice, dice.choice([4, 4, 6]), density, in_center=False)
+    above = [sofa, *_along_walls(space, dice, density)]
     pictures(space, dice, dice.integer(1, 3), above)
     if dice.chance(0.4 * density):
         shelf = space.hang(dice, storage.wall_shelf(dice), 1.5)

@@ -30,7 +30,7 @@ def furnish_desk(space: RoomSpace, dice: Dice, density: float, small: bool = Fal
         at_window = [s for s in range(4) if any(side_of(w, space.room.rect) == s for w in space.windows)]
         return in_middle(spots) + 0.5 * sum((spots.side == s) for s in at_window)
 
-    desk = space.against_wall(dice, piece, front=0.8, like=by_window, essential=not small)
+    desk = space.against_wall(dice, piece, front=0.62, like=by_window, essential=not small, front_taken=True)
     if desk is None:
         return None
     top = piece.tops[0]
