@@ -109,6 +109,9 @@ def view_tracer(packet_size: int) -> Callable[..., None]:
         words[MASK] = all_geometry
         x, y = np.empty(lanes, np.float32), np.empty(lanes, np.float32)
         points, hits = np.empty((lanes, 3), np.float32), np.empty(lanes, np.bool_)
+        flat_points = points.reshape(-1)  # (lanes, 3) -> (lanes * 3,)
+        point_rows = point_map.reshape(views * height, 3 * width)  # (B, H, W, 3) -> (B * H, W * 3)
+        valid_rows = valid.reshape(views * height, width)  # (B, H, W) -> (B * H, W)
 
         while True:
             job = atomic_add(counter, 1)
@@ -166,21 +169,17 @@ def view_tracer(packet_size: int) -> Callable[..., None]:
                     points[k, 1] = f10 * across + f11 * down + f12 * depth + f13 * one
                     points[k, 2] = f20 * across + f21 * down + f22 * depth + f23 * one
 
-                b = _UINT(view)
                 for i in range(tile_height):
-                    row = _UINT(top + i)
+                    line = _UINT(view * height + top + i)
+                    for n in range(3 * tile_width):
+                        point_rows[line, _UINT(3 * left + n)] = flat_points[3 * i * columns + n]
                     for j in range(tile_width):
-                        k = i * columns + j
-                        column = _UINT(left + j)
-                        valid[b, row, column] = hits[k]
-                        point_map[b, row, column, 0] = points[k, 0]
-                        point_map[b, row, column, 1] = points[k, 1]
-                        point_map[b, row, column, 2] = points[k, 2]
+                        valid_rows[line, _UINT(left + j)] = hits[i * columns + j]
                 if with_instances:
                     for i in range(tile_height):
                         for j in range(tile_width):
                             k = i * columns + j
                             found = instance_of[_UINT(primitive[k])] if hits[k] else np.int32(NO_INSTANCE)
-                            instance_ids[b, _UINT(top + i), _UINT(left + j)] = found
+                            instance_ids[_UINT(view), _UINT(top + i), _UINT(left + j)] = found
 
     return trace_views

@@ -21,6 +21,8 @@ from poma3d.errors import SettingError, UserError
 from poma3d.pointmap import Camera
 
 _BODY_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+_JOBS_A_THREAD = 8
+"""Fewest jobs worth another thread: a job takes some 25 microseconds, waking a thread twice that."""
 
 
 class SimulatorClosedError(UserError, RuntimeError):
@@ -249,7 +251,8 @@ class RaycastSimulator:
             jobs = len(from_camera) * jobs_per_view(traced.packet_size, camera.height, camera.width)
             crew = _crew(os.getpid())
             helpers: list[Future[None]] = [
-                crew.submit(trace_views, *arguments) for _ in range(min(self.threads, jobs) - 1)
+                crew.submit(trace_views, *arguments)
+                for _ in range(min(self.threads, jobs // _JOBS_A_THREAD) - 1)
             ]
             try:
                 trace_views(*arguments)
