@@ -17,7 +17,9 @@ from envs.scenes.scene import Scene
 from envs.simulators.walkable import cache
 from envs.simulators.walkable.build import build_navmesh
 from envs.simulators.walkable.detour_file import read_navmesh
+from envs.simulators.walkable.heights import read_heights
 from envs.simulators.walkable.navmesh import Navmesh
+from envs.simulators.walkable.voxels import open_spans, walkable_triangles
 from poma3d.errors import SceneError, SettingError
 
 ARRAYS = ("vertices", "polygons", "neighbours", "detail_vertices", "detail_triangles", "detail_offsets")
@@ -287,6 +289,21 @@ def test_scenes_too_large_for_their_cells_are_refused_before_memory_is_taken():
     with pytest.raises(SceneError, match="of height can be walked"):
         Blocks().floor(0, 0, 5, 5).floor(0, 0, 5, 5, y=5000).build()
     assert area(Blocks().floor(0, 0, 1000, 1000).build(cell_size=2.0, agent_radius=2.0)) > 900_000
+
+
+def test_heights_spread_from_the_middle_where_a_region_has_no_floor_of_its_own():
+    vertices, triangles = Blocks().floor(0, 0, 3, 3).floor(0, 0, 3, 3, y=2.0).mesh()
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    flat = walkable_triangles(vertices, triangles, 45.0)
+    cells = np.float32(0.1), np.float32(0.2)
+    spans = open_spans(vertices, triangles, flat, (low, high), *cells, (30, 30), 5, 1, 1, 10_000)
+    assert spans is not None
+    outline = np.array([[5, 11, 5], [5, 11, 15], [15, 11, 15], [15, 11, 5]], np.int32)
+    nowhere = np.zeros(len(spans.floor), np.int32)
+    patch = read_heights(outline, 1, spans, nowhere, (4, 16), (4, 16))
+    assert patch.shape == (12, 12)
+    # the upper of the two storeys: its corners are nearer; a plane at 2 m fills the voxel above it
+    assert (patch == 11).all()
 
 
 @pytest.mark.parametrize("corners_", [3, 4, 6])
