@@ -23,8 +23,8 @@ from numba.extending import intrinsic
 
 from poma3d.errors import MissingDependencyError, SceneError
 
-ORIGIN, NEAR, DIRECTION, TIME, FAR, MASK, FLAGS = 0, 3, 4, 7, 8, 9, 11
-NORMAL, PRIMITIVE, GEOMETRY = 12, 17, 18
+ORIGIN, NEAR, DIRECTION, FAR, MASK, PRIMITIVE, GEOMETRY = 0, 3, 4, 8, 9, 17, 18
+"""Rows of a packet: the first of three for vectors (x, y, z)."""
 ROWS = 24
 """Rows of a packet ``RTCRayHit{4,8,16}``: one field of all its rays in each, then a little spare room."""
 NOTHING = 0xFFFFFFFF
@@ -165,9 +165,7 @@ def _callbacks():
         n = arguments[5] & 0xFFFFFFFF
         for i in range(n):
             facing = hit[i] * ray[4 * n + i] + hit[n + i] * ray[5 * n + i] + hit[2 * n + i] * ray[6 * n + i]
-            if (
-                facing >= 0
-            ):  # Embree's normal points to the side from which the corners wind counter-clockwise
+            if facing >= 0:  # the normal points to where the corners wind counter-clockwise: the front
                 active[i] = 0
 
     @cfunc(types.boolean(types.intp, types.intp, types.boolean), cache=True)
