@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -54,7 +55,13 @@ class _BrokenError(Exception):
 
 def execute(config: Config) -> int:
     """Look at everything, print the findings, and answer 0 if what is needed works."""
-    findings = [_look(*look) for look in _LOOKS]
+    from pomagym.progress import Bar
+
+    findings = []
+    with Bar("looking", len(_LOOKS)) as bar:
+        for look in _LOOKS:
+            findings.append(_look(*look))
+            bar.advance(look[0])
     ready = all(finding.ok for finding in findings if finding.needed)
     command = mending_command(findings)
     if config.json:
@@ -123,6 +130,18 @@ def _machine() -> str:
 
     facts = hardware()
     return f"{facts['cores']} cores ({facts['cpu']}), {facts['memory_gb']} GiB of memory, {facts['system']}"
+
+
+def _cache() -> str:
+    from envs.embodiment import NavmeshSettings
+    from envs.simulators.walkable.cache import cache_path
+    from poma3d.files import write_text
+
+    folder = cache_path("", NavmeshSettings()).parent.parent
+    trial = folder / f"doctor-{os.getpid()}"
+    write_text(trial, "writable\n")
+    trial.unlink()
+    return f"surfaces are kept in {folder}"
 
 
 def _ffmpeg() -> str:
@@ -218,6 +237,7 @@ _LOOKS: tuple[tuple, ...] = (
     ("embree", True, _embree, _REINSTALL_EMBREE),
     ("render a point map", True, _render, _REINSTALL_EMBREE),
     ("build a walkable surface", True, _surface, ("numba>=0.61", "scipy>=1.14")),
+    ("cache", False, _cache, (), "export POMAGYM_CACHE=FOLDER, a folder that can be written"),
     ("video", True, _ffmpeg, ("imageio-ffmpeg>=0.6",)),
     ("rerun", True, _package("rerun-sdk", "rerun"), ("rerun-sdk>=0.24",)),
     ("torch", False, _torch, ("torch>=2.4",)),
