@@ -95,6 +95,8 @@ _DETAIL_MESH = np.dtype(
 )
 _TREE_NODE_BYTES = 16
 _OFF_MESH_BYTES = 36
+_FARTHEST = 1e6
+"""Coordinates from here on are taken for damage, metres."""
 _BOUNDARY_BITS = np.array([1, 4, 16])
 """How the flags of a detail triangle mark its three edges as lying on the edges of the polygon."""
 
@@ -240,8 +242,10 @@ def _check_tile(path, vertices, polygons, walkable, details, detail_vertices, tr
     vertex_ends = details["vertex_base"].astype(np.int64) + details["vertex_count"]
     triangle_ends = details["triangle_base"].astype(np.int64) + details["triangle_count"]
     problems = {
-        "vertices that are not finite": not np.isfinite(vertices).all(),
-        "detail vertices that are not finite": not np.isfinite(detail_vertices).all(),
+        "vertices that are not finite or too far away": not (np.abs(vertices) < _FARTHEST).all(),
+        "detail vertices that are not finite or too far away": not (
+            np.abs(detail_vertices) < _FARTHEST
+        ).all(),
         "polygons of less than 3 or more than 6 corners": bool(((counts < 3) | (counts > MAX_CORNERS)).any()),
         "polygons that name vertices it has not": bool((polygons["vertices"][used] >= len(vertices)).any()),
         "polygons that name neighbours it has not": bool((across[inner] > len(polygons)).any()),

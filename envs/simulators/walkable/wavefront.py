@@ -27,6 +27,8 @@ _WORSE = 1e-6
 """A way must be longer by this, metres, to be dropped for another."""
 _IN_LINE = 5e-6
 """Rounding of a corner's place, metres, within which it counts as in line with two others."""
+_MOST_WINDOWS = 1000
+"""Windows a polygon and goal at which a search ends: ordinary surfaces have two, self-crossing ones no end."""
 _SMALLEST_TURN = 1e-4
 """Angle, radians, by which the ground around a corner must exceed half a circle for a path to turn there."""
 
@@ -235,7 +237,8 @@ def _spread(corners, counts, links, opposite, points, turning, winding, goal_pol
             _push(keys, heap, size, 0.0, number)
             number += 1
             size += 1
-    while size > 0:
+    most = _MOST_WINDOWS * (len(counts) + len(goals))
+    while size > 0 and number < most:
         current = _pop(keys, heap, size)
         size -= 1
         p, root = sources[current, 2], sources[current, 3]
