@@ -159,6 +159,19 @@ class VideoRecorder:
             self._files.__exit__(_AbandonedError, failure, None)
 
 
+def still(path: str | os.PathLike[str]) -> bytes | None:
+    """A telling frame of a video as JPEG; None where the file is no video that ffmpeg can read."""
+    command = [
+        *(_ffmpeg(), "-v", "error", "-i", os.fspath(path)),
+        *("-vf", "thumbnail=60", "-frames:v", "1", "-q:v", "4", "-f", "image2pipe", "-c:v", "mjpeg", "-"),
+    ]
+    try:
+        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout or None
+
+
 class _AbandonedError(Exception):
     """Tells `atomic_path` that what was written is not wanted."""
 

@@ -78,8 +78,8 @@ def first_person(point_map: np.ndarray, valid: np.ndarray, bounds: np.ndarray | 
         value = planes[axis]
         value *= 0.82
         value += grey
-        value *= 172
-        value += 78
+        value *= 156
+        value += 68
         value *= shade
         np.clip(value, 0, 255, out=value)
         picture[..., axis] = value

@@ -97,6 +97,7 @@ def topdown_picture(
     backdrop: np.ndarray | None = None,
     backdrop_window: Window | None = None,
     size: tuple[int, int] = (224, 224),
+    marker_scale: float = 1.0,
 ) -> np.ndarray:
     """Draw the map of an episode.
 
@@ -106,7 +107,7 @@ def topdown_picture(
         path: (N, 3) the way walked so far, world frame.
         goals: (G, 3) the goals.
         shortest_path: (M, 3) the shortest way from the start to the nearest goal.
-        start: (3,) where the episode began.
+        start: (3,) where the episode began, or (S, 3) several such places.
         position: (3,) where the agent is; None = no agent is drawn.
         heading: radians, 0 along -z, positive to the left.
         goal_radius: radius of success drawn around each goal, metres.
@@ -115,6 +116,7 @@ def topdown_picture(
             plain map.
         backdrop_window: what ``backdrop`` shows.
         size: (height, width) of the picture.
+        marker_scale: makes lines and markers larger or smaller, for maps of many episodes.
 
     Returns:
         (height, width, 3) uint8.
@@ -142,7 +144,7 @@ def topdown_picture(
         canvas = _crop(backdrop, backdrop_window, window, rows, columns)
     draw = ImageDraw.Draw(canvas)
     pixel = min(rows, columns) / 224  # one display pixel of a map of 224 pixels
-    stroke = max(1.0, 2.2 * pixel)
+    stroke = max(1.0, 2.2 * pixel * marker_scale)
 
     def place(points: np.ndarray) -> list[tuple[float, float]]:
         points = np.asarray(points, dtype=np.float64).reshape(-1, 3)  # (3,) or (N, 3) -> (N, 3)

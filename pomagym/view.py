@@ -1,0 +1,75 @@
+"""`pomagym view`: look at a scene, an episode file or a results folder as a page in the browser."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Config:
+    """Write a page about a scene, an episode file or a results folder, and print where it is.
+
+    The page is one HTML file that needs no network.
+
+    For example:
+
+        pomagym view results/oracle --open
+        pomagym view house.glb
+        pomagym view procedural:val:3 --out house.html
+        pomagym view val.json.gz --scenes-dir data/scene_datasets
+    """
+
+    what: tyro.conf.Positional[str]
+    """A results folder, a mesh file (.glb, .gltf, .obj, .ply), procedural:SPLIT:N for house N of train, val or
+    test, or an episode file (.json.gz)."""
+    out: Path | None = None
+    """The page to write, ending in .html; default: index.html in a results folder, else NAME.html here."""
+    open: bool = False
+    """Open the page in the browser."""
+    seed: int = 0
+    """Another seed looks at a scene from other places."""
+    scenes_dir: Path | None = None
+    """Folder below which the scenes named in an episode file lie, such as data/scene_datasets."""
+
+
+def execute(config: Config) -> int:
+    """Write the page that fits what was given."""
+    page = _write(config)
+    print(page)
+    if config.open and not webbrowser.open(page.resolve().as_uri()):
+        print("pomagym: there is no browser to open; the page is there all the same", file=sys.stderr)
+    return 0
+
+
+def _write(config: Config) -> Path:
+    from poma3d.errors import FileError, SettingError
+
+    what = config.what
+    if config.out is not None and config.out.suffix.lower() not in (".html", ".htm"):
+        raise SettingError(f"--out must name a page that ends in .html, found {config.out}")
+    path = Path(what)
+    if path.is_dir():
+        from benchmarks.report import write_report
+
+        return write_report(path, config.out)
+    if what.startswith("procedural:"):
+        from benchmarks.scene_page import scene_page
+
+        return scene_page(what, config.out or Path(what.replace(":", "-") + ".html"), seed=config.seed)
+    if not path.exists():
+        raise FileError(
+            path, "is not there; a results folder, a scene, procedural:SPLIT:N or an episode file is viewed"
+        )
+    if path.name.endswith((".json.gz", ".gz")):
+        from benchmarks.episodes_page import episodes_page
+
+        out = config.out or Path(path.name.split(".json")[0] + ".html")
+        return episodes_page(path, out, scenes_dir=config.scenes_dir)
+    from benchmarks.scene_page import scene_page
+
+    return scene_page(path, config.out or Path(path.stem + ".html"), seed=config.seed)
