@@ -19,7 +19,8 @@ from envs.simulators.walkable.build import build_navmesh
 from envs.simulators.walkable.detour_file import read_navmesh
 from envs.simulators.walkable.heights import read_heights
 from envs.simulators.walkable.navmesh import Navmesh
-from envs.simulators.walkable.voxels import open_spans, walkable_triangles
+from envs.simulators.walkable.rasterise import walkable_triangles
+from envs.simulators.walkable.voxels import open_spans
 from poma3d.errors import SceneError, SettingError
 
 ARRAYS = ("vertices", "polygons", "neighbours", "detail_vertices", "detail_triangles", "detail_offsets")

@@ -17,8 +17,9 @@ from envs.simulators.walkable.contours import trace_contours
 from envs.simulators.walkable.detail import build_detail
 from envs.simulators.walkable.navmesh import BORDER, MAX_CORNERS, Navmesh
 from envs.simulators.walkable.polygons import build_polygons
+from envs.simulators.walkable.rasterise import MAX_HEIGHT, walkable_triangles
 from envs.simulators.walkable.regions import partition
-from envs.simulators.walkable.voxels import MAX_HEIGHT, open_spans, walkable_triangles
+from envs.simulators.walkable.voxels import open_spans
 from poma3d.errors import SceneError, SettingError
 
 MAX_BYTES = 2 << 30

@@ -1,8 +1,9 @@
 """From triangles to open voxel columns: where there is floor, with room above it, and where it leads.
 
-The steps, their order and their rounding (32 bit floats) are those of Recast (Mikko Mononen, zlib licence):
-``RecastRasterization.cpp``, ``RecastFilter.cpp``, ``rcBuildCompactHeightfield`` and ``rcErodeWalkableArea``,
-as habitat-sim calls them. A column is one cell of the horizontal grid; a span is a solid piece of a column.
+The steps and their order are those of Recast (Mikko Mononen, zlib licence): ``RecastFilter.cpp``,
+``rcBuildCompactHeightfield`` and ``rcErodeWalkableArea``, in the version that habitat-sim 0.3.4 builds with
+(room above a floor counts where it is at least the agent's height). A column is one cell of the horizontal
+grid; a span is a solid piece of a column.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from envs.simulators.walkable.rasterise import solid_spans
+
 NO_LINK = -1
 """Link of a span that has no neighbour in that direction."""
 FAR = 65535
 """Distance of spans that nothing has reached yet."""
 SKY = 65535
 """Height, in cell heights, of the ceiling where nothing is above."""
-MAX_HEIGHT = 8191
-"""Highest span, in cell heights (Recast keeps 13 bits)."""
 _MAX_CLEARANCE = 255
-_LOW, _HIGH, _AREA, _NEXT = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,205 +46,6 @@ class OpenSpans:
     """(S, 4) int32: the floor reached in each direction, `NO_LINK` where none."""
     walkable: np.ndarray
     """(S,) bool: the agent's centre may be here."""
-
-
-def walkable_triangles(vertices: np.ndarray, triangles: np.ndarray, max_slope: float) -> np.ndarray:
-    """Which triangles (M, 3) face up and are less steep than ``max_slope`` degrees: (M,) bool.
-
-    Triangles without area have no direction and are not walkable.
-    """
-    corners = vertices[triangles]  # (M, 3, 3)
-    edge = corners[:, 1] - corners[:, 0]
-    other = corners[:, 2] - corners[:, 0]
-    normal = np.stack(
-        [
-            edge[:, 1] * other[:, 2] - edge[:, 2] * other[:, 1],
-            edge[:, 2] * other[:, 0] - edge[:, 0] * other[:, 2],
-            edge[:, 0] * other[:, 1] - edge[:, 1] * other[:, 0],
-        ],
-        axis=1,
-    )
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        upward = normal[:, 1] * (np.float32(1) / np.sqrt((normal * normal).sum(axis=1)))
-        return upward > np.cos(np.float32(max_slope) / np.float32(180) * np.float32(np.pi))
-
-
-@njit(cache=True, nogil=True)
-def _split(polygon, count, below, above, value, axis):
-    """Cut a convex polygon at a coordinate, points on the cut in both parts, and count their corners."""
-    kept = 0
-    rest = 0
-    before = count - 1
-    for i in range(count):
-        distance = value - polygon[i, axis]
-        distance_before = value - polygon[before, axis]
-        if (distance_before >= 0) != (distance >= 0):
-            share = distance_before / (distance_before - distance)
-            for k in range(3):
-                crossing = polygon[before, k] + (polygon[i, k] - polygon[before, k]) * share
-                below[kept, k] = crossing
-                above[rest, k] = crossing
-            kept += 1
-            rest += 1
-            keep = distance > 0
-            pass_on = distance < 0
-        else:
-            keep = distance >= 0
-            pass_on = distance <= 0
-        if keep:
-            for k in range(3):
-                below[kept, k] = polygon[i, k]
-            kept += 1
-        if pass_on:
-            for k in range(3):
-                above[rest, k] = polygon[i, k]
-            rest += 1
-        before = i
-    return kept, rest
-
-
-@njit(cache=True, nogil=True)
-def _insert(first, spans, column, low, high, area, merge_within, slot, free):
-    """Put a solid span into a column, swallowing those it touches. Returns the head of the unused slots."""
-    previous = -1
-    current = first[column]
-    while current >= 0 and spans[current, _LOW] <= high:
-        following = spans[current, _NEXT]
-        if spans[current, _HIGH] < low:
-            previous = current
-        else:
-            low = min(low, spans[current, _LOW])
-            high = max(high, spans[current, _HIGH])
-            if abs(high - spans[current, _HIGH]) <= merge_within:
-                area = max(area, spans[current, _AREA])
-            if previous < 0:
-                first[column] = following
-            else:
-                spans[previous, _NEXT] = following
-            spans[current, _NEXT] = free
-            free = current
-        current = following
-    spans[slot, _LOW] = low
-    spans[slot, _HIGH] = high
-    spans[slot, _AREA] = area
-    if previous < 0:
-        spans[slot, _NEXT] = first[column]
-        first[column] = slot
-    else:
-        spans[slot, _NEXT] = spans[previous, _NEXT]
-        spans[previous, _NEXT] = slot
-    return free
-
-
-@njit(cache=True, nogil=True)
-def doubled(rows):
-    """A copy of an array (N, K) int32 with room for twice as many rows. Loops compile faster than slices."""
-    larger = np.empty((2 * len(rows), rows.shape[1]), np.int32)
-    for i in range(len(rows)):
-        for k in range(rows.shape[1]):
-            larger[i, k] = rows[i, k]
-    return larger
-
-
-@njit(cache=True, nogil=True)
-def _rasterise(
-    vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, merge_within, most,
-    first, spans, rest, row, part, spare,
-):  # fmt: skip
-    """Fill the columns that each triangle passes through, from its lowest to its highest point in the column.
-
-    Lists of spans (low, high, walkable, next) are built in ``spans``, their heads in ``first`` (-1 = empty);
-    the last four arrays are scratch. Returns the spans and how many slots are used; more than ``most`` where
-    it gave up.
-    """
-    per_cell = np.float32(1) / cell
-    per_height = np.float32(1) / cell_height
-    tallest = highest[1] - lowest[1]
-    along_x = np.int64(0)
-    along_z = np.int64(2)
-    used = 0
-    free = -1
-    for t in range(len(triangles)):
-        for corner in range(3):
-            for k in range(3):
-                rest[corner, k] = vertices[triangles[t, corner], k]
-        z_min = min(rest[0, 2], min(rest[1, 2], rest[2, 2]))
-        z_max = max(rest[0, 2], max(rest[1, 2], rest[2, 2]))
-        first_z = min(max(int((z_min - lowest[2]) * per_cell), 0), depth - 1)
-        last_z = min(max(int((z_max - lowest[2]) * per_cell), 0), depth - 1)
-        rest_count = np.int64(3)
-        for z in range(first_z, last_z + 1):
-            edge = lowest[2] + np.float32(z) * cell + cell
-            row_count, rest_count = _split(rest, rest_count, row, spare, edge, along_z)
-            rest, spare = spare, rest
-            if row_count < 3:
-                continue
-            x_min = row[0, 0]
-            x_max = row[0, 0]
-            for i in range(1, row_count):
-                x_min = min(x_min, row[i, 0])
-                x_max = max(x_max, row[i, 0])
-            first_x = min(max(int((x_min - lowest[0]) * per_cell), 0), width - 1)
-            last_x = min(max(int((x_max - lowest[0]) * per_cell), 0), width - 1)
-            for x in range(first_x, last_x + 1):
-                edge = lowest[0] + np.float32(x) * cell + cell
-                part_count, row_count = _split(row, row_count, part, spare, edge, along_x)
-                row, spare = spare, row
-                if part_count < 3:
-                    continue
-                bottom = part[0, 1]
-                top = part[0, 1]
-                for i in range(1, part_count):
-                    bottom = min(bottom, part[i, 1])
-                    top = max(top, part[i, 1])
-                bottom -= lowest[1]
-                top -= lowest[1]
-                if top < 0 or bottom > tallest:
-                    continue
-                bottom = max(bottom, np.float32(0))
-                top = min(top, tallest)
-                low = min(max(int(np.floor(bottom * per_height)), 0), MAX_HEIGHT)
-                high = min(max(int(np.ceil(top * per_height)), low + 1), MAX_HEIGHT)
-                slot = free
-                if slot >= 0:
-                    free = spans[slot, _NEXT]
-                else:
-                    slot = used
-                    used += 1
-                    if used > most:
-                        return spans, used
-                    if used > len(spans):
-                        spans = doubled(spans)
-                area = 1 if walkable[t] else 0
-                free = _insert(first, spans, x + z * width, low, high, area, merge_within, slot, free)
-    return spans, used
-
-
-@njit(cache=True, nogil=True)
-def _in_column_order(first, spans):
-    """The same spans, column by column, bottom to top: starts (C + 1,), low, high and walkable (N,)."""
-    starts = np.zeros(len(first) + 1, np.int32)
-    for column in range(len(first)):
-        count = 0
-        s = first[column]
-        while s >= 0:
-            count += 1
-            s = spans[s, _NEXT]
-        starts[column + 1] = starts[column] + count
-    total = starts[-1]
-    low = np.empty(total, np.int32)
-    high = np.empty(total, np.int32)
-    walkable = np.empty(total, np.bool_)
-    for column in range(len(first)):
-        i = starts[column]
-        s = first[column]
-        while s >= 0:
-            low[i] = spans[s, _LOW]
-            high[i] = spans[s, _HIGH]
-            walkable[i] = spans[s, _AREA] != 0
-            i += 1
-            s = spans[s, _NEXT]
-    return starts, low, high, walkable
 
 
 @njit(cache=True, nogil=True)
@@ -397,18 +198,21 @@ def open_spans(
     Returns:
         The floors, or None where the scene has more than ``max_spans`` solid spans.
     """
-    lowest, highest = bounds
-    width, depth = size
-    first = np.full(width * depth, -1, np.int32)
-    scratch = [np.empty((12, 3), np.float32) for _ in range(4)]
-    spans, used = _rasterise(
-        vertices, triangles, walkable, lowest, highest, cell, cell_height, width, depth, climb, max_spans,
-        first, np.empty((max(1024, width * depth), 4), np.int32), *scratch,
-    )  # fmt: skip
-    if used > max_spans:
+    solid = solid_spans(
+        vertices,
+        triangles,
+        walkable,
+        bounds,
+        cell,
+        cell_height,
+        size,
+        merge_within=climb,
+        max_spans=max_spans,
+    )
+    if solid is None:
         return None
-    starts, low, high, area = _in_column_order(first, spans)
-    del first, spans
+    starts, low, high, area = solid
+    width, depth = size
     _filter(starts, low, high, area, width, depth, height, climb)
     starts, columns, floor, links = _open(starts, low, high, area, width, depth, height, climb)
     inside = border_distance(links, np.ones(len(links), np.bool_)) >= 2 * radius
