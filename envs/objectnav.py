@@ -12,13 +12,13 @@ from envs import sensors
 from envs.embodiment import AgentSpec
 from envs.episodes.dataset import EpisodeDataset
 from envs.episodes.episode import Episode
-from envs.episodes.objectnav_generator import ObjectNavGenerator, ObjectNavSettings, searchable_categories
+from envs.episodes.objectnav_generator import HM3D_CATEGORIES, ObjectNavGenerator, ObjectNavSettings
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
 from envs.navigation import NavigationEnv, Observation
 from envs.schedule import EpisodeSchedule
 from envs.simulators.protocol import Simulator
 from envs.simulators.shelf import Shelf
-from envs.task_source import EpisodeChoice, SceneChoice, body_of, list_scenes, open_source, scene_id_of
+from envs.task_source import EpisodeChoice, SceneChoice, body_of, open_source
 from poma3d.errors import EpisodeError
 from poma3d.pointmap import Frame
 
@@ -35,8 +35,8 @@ class ObjectNavEnv(NavigationEnv):
             split), or a list of scenes. With recorded episodes it picks those of the scene; leave it out to
             run them all.
         episodes: an ObjectNav-v1 file, how many to generate, or a list of episodes.
-        categories: what is searched in generated episodes, in the order of their ids; by default every thing
-            in the scenes. For a list of episodes: the order of the ids.
+        categories: what is searched, in the order of the ids, unless a file has its own table; by default
+            the six of ObjectNav-HM3D.
         simulator: ``raycast``, ``habitat``, or a simulator, which stays open when the environment is closed.
         agent: a preset's name or a body; the settings below change it.
         size: pixels of the point map, (H, W) or one number for a square.
@@ -63,7 +63,7 @@ class ObjectNavEnv(NavigationEnv):
         scene: SceneChoice = None,
         episodes: EpisodeChoice = None,
         *,
-        categories: Sequence[str] | None = None,
+        categories: Sequence[str] = HM3D_CATEGORIES,
         simulator: str | Simulator = "raycast",
         agent: str | AgentSpec = "objectnav-hm3d",
         size: int | Sequence[int] | None = None,
@@ -92,17 +92,14 @@ class ObjectNavEnv(NavigationEnv):
         generators: dict[str, ObjectNavGenerator] = {}
 
         def make(scene_id: str, index: int) -> Episode:
+            opened = shelf.simulator(scene_id)
             if scene_id not in generators:
-                generators[scene_id] = ObjectNavGenerator(
-                    shelf.simulator(scene_id), categories, settings, scene_id=scene_id
-                )
+                generators[scene_id] = ObjectNavGenerator(opened, categories, settings, scene_id=scene_id)
+            generators[scene_id].simulator = opened  # the shelf may have closed and opened it again
             return generators[scene_id].episode(index, seed)
 
         dataset, locate = open_source(scene, episodes, simulator, scenes_dir, make)
         shelf = Shelf(body, simulator, locate, navmesh=navmesh)
-        if categories is None and (episodes is None or isinstance(episodes, int)):
-            names = [scene_id_of(spec) for spec in list_scenes(scene)] if isinstance(simulator, str) else [""]
-            categories = sorted({name for s in names for name in searchable_categories(shelf.simulator(s))})
         self.category_ids = _category_ids(dataset, categories)
         """Task id of every category, what ``objectgoal`` reads."""
         super().__init__(
@@ -125,20 +122,15 @@ class ObjectNavEnv(NavigationEnv):
     def _begin(self, episode: Episode) -> None:
         if episode.object_category not in self.category_ids:
             raise EpisodeError(
-                f"episode {episode.episode_id!r} searches {episode.object_category!r}, which has no id among"
-                f" {', '.join(self.category_ids)}"
+                f"episode {episode.episode_id!r} searches {episode.object_category!r}, which is none of the"
+                f" categories {', '.join(self.category_ids)}"
             )
         self._category_id = self.category_ids[episode.object_category]
         super()._begin(episode)
 
 
-def _category_ids(dataset: EpisodeDataset, categories: Sequence[str] | None) -> dict[str, int]:
-    """Ids by the data set's table, else by the order given, else by the alphabet."""
-    if categories is not None:
-        return {name: number for number, name in enumerate(categories)}
+def _category_ids(dataset: EpisodeDataset, categories: Sequence[str]) -> dict[str, int]:
+    """Ids by the table of a file that was read, else by the order given."""
     if dataset.categories is not None:
         return dict(dataset.categories.task_ids)
-    names = {episode.object_category for episode in dataset}
-    if None in names:
-        raise EpisodeError("these are no ObjectNav episodes: at least one has no object_category")
-    return {name: number for number, name in enumerate(sorted(filter(None, names)))}
+    return {name: number for number, name in enumerate(categories)}

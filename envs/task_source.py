@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -77,8 +76,8 @@ def body_of(
 def list_scenes(choice: SceneChoice) -> list[SceneSpec]:
     """The scenes that were chosen.
 
-    ``procedural:SPLIT`` and ``procedural:SPLIT:N`` mean the first N houses of a split (5 unless said); in a
-    list, ``procedural:SPLIT:SEED`` is the one house of that id.
+    ``procedural:SPLIT:N`` are the first N houses of a split, ``procedural:SPLIT`` the first few; a number
+    that begins with 0 is the seed of one house (`envs.scenes.houses.names`). In a list each is one scene.
 
     Raises:
         SettingError: nothing, or a procedural choice of another form.
@@ -91,13 +90,9 @@ def list_scenes(choice: SceneChoice) -> list[SceneSpec]:
         name = os.fspath(choice)
         if not name.startswith(PROCEDURAL_PREFIX):
             return [choice]
-        form = re.fullmatch(r"procedural:(\w+)(?::(\d+))?", name)
-        if form is None or form[2] == "0":
-            raise SettingError(
-                f"unknown procedural scenes {name!r}; procedural:SPLIT:N are the first N houses of train,"
-                " val or test"
-            )
-        return [f"{PROCEDURAL_PREFIX}{form[1]}:{number}" for number in range(int(form[2] or 5))]
+        from envs.scenes.houses import parse_procedural
+
+        return list(parse_procedural(name))
     scenes = list(choice)
     if not scenes:
         raise SettingError("the list of scenes is empty")

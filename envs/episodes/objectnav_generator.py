@@ -17,37 +17,18 @@ from envs.episodes.episode import Episode, Goal
 from envs.episodes.generated import generate
 from envs.episodes.pointnav_generator import PointNavSettings, difficulty, keep_probability, random_rotation
 from envs.episodes.view_points import ViewPointSettings, object_goals, scene_of
-from envs.simulators.protocol import DistanceField, Simulator
+from envs.simulators.protocol import Simulator
 from poma3d.errors import EpisodeError, SettingError
 
 HM3D_CATEGORIES = ("chair", "bed", "plant", "toilet", "tv_monitor", "sofa")
 """The categories of ObjectNav-HM3D in the order of their task ids."""
 
-STRUCTURE = frozenset(
-    [
-        "ceiling",
-        "column",
-        "corridor",
-        "door",
-        "doorframe",
-        "doorway",
-        "elevator",
-        "floor",
-        "ground",
-        "hallway",
-        "misc",
-        "object",
-        "railing",
-        "roof",
-        "room",
-        "stairs",
-        "unknown",
-        "void",
-        "wall",
-        "window",
-    ]
-)
-"""Categories that are the building or no thing in particular, hence never searched."""
+ALIASES = {
+    "plant": ("potted plant", "potted_plant", "houseplant"),
+    "sofa": ("couch",),
+    "tv_monitor": ("tv", "television"),
+}
+"""Other names that scenes give to a category."""
 
 _STARTS = 10
 
@@ -62,13 +43,8 @@ class ObjectNavSettings:
     """Where an object counts as reached."""
 
 
-def searchable_categories(simulator: Simulator) -> tuple[str, ...]:
-    """The categories of the scene's things, sorted, without the building itself.
-
-    Raises:
-        SettingError: the scene has no named objects.
-    """
-    return tuple(name for name in scene_of(simulator).categories if name not in STRUCTURE)
+def _names_of(category: str) -> frozenset[str]:
+    return frozenset((category, *ALIASES.get(category, ())))
 
 
 def category_tables(categories: Sequence[str]) -> Categories:
@@ -82,7 +58,7 @@ class ObjectNavGenerator:
 
     Args:
         simulator: the scene and the body that walks.
-        categories: what may be searched; by default `searchable_categories`.
+        categories: what may be searched; a scene need not have them all.
         settings: which episodes suit.
         scene_id: what the episodes call the scene; by default the simulator's.
 
@@ -93,37 +69,31 @@ class ObjectNavGenerator:
     def __init__(
         self,
         simulator: Simulator,
-        categories: Sequence[str] | None = None,
+        categories: Sequence[str] = HM3D_CATEGORIES,
         settings: ObjectNavSettings | None = None,
         *,
         scene_id: str | None = None,
     ) -> None:
         present = scene_of(simulator).categories
-        wanted = searchable_categories(simulator) if categories is None else tuple(categories)
-        self.categories = tuple(name for name in wanted if name in present)
+        self.categories = tuple(name for name in categories if not _names_of(name).isdisjoint(present))
         """What may be searched in this scene."""
         if not self.categories:
             raise SettingError(
-                f"{simulator.scene_id}: the scene has none of the categories {', '.join(wanted) or '(none)'};"
-                f" it has {', '.join(present)}"
+                f"{simulator.scene_id}: the scene has none of the categories"
+                f" {', '.join(categories) or '(none)'}; it has {', '.join(present)}"
             )
-        self._simulator = simulator
+        self.simulator = simulator
+        """The scene; may be replaced by another simulator of the same scene."""
         self._settings = settings or ObjectNavSettings()
         self._scene_id = scene_id or simulator.scene_id
-        self._goals: dict[str, tuple[tuple[Goal, ...], DistanceField | None, np.ndarray]] = {}
+        self._goals: dict[str, tuple[Goal, ...]] = {}
 
     def goals(self, category: str) -> tuple[Goal, ...]:
         """The objects of a category that can be reached and seen."""
-        return self._targets(category)[0]
-
-    def _targets(self, category: str) -> tuple[tuple[Goal, ...], DistanceField | None, np.ndarray]:
-        """The goals of a category, distances to them, and all their view points (G, 3)."""
         if category not in self._goals:
-            goals = object_goals(self._simulator, category, self._settings.view_points)
-            points = [view.agent_state.position for goal in goals for view in goal.view_points or ()]
-            places = np.array(points, dtype=np.float64).reshape(-1, 3)
-            distances = self._simulator.surface.distance_field(places) if goals else None
-            self._goals[category] = goals, distances, places
+            self._goals[category] = object_goals(
+                self.simulator, category, self._settings.view_points, names=_names_of(category)
+            )
         return self._goals[category]
 
     def episode(self, index: int, seed: int = 0) -> Episode:
@@ -138,20 +108,22 @@ class ObjectNavGenerator:
             if episode is not None:
                 return episode
         raise EpisodeError(
-            f"{self._simulator.scene_id}: no object of {', '.join(self.categories)} can be reached,"
+            f"{self.simulator.scene_id}: no object of {', '.join(self.categories)} can be reached,"
             " seen and started for from far enough away"
         )
 
     def _episode_of(self, category: str, index: int, rng: np.random.Generator) -> Episode | None:
-        goals, field_to_goals, places = self._targets(category)
-        if field_to_goals is None:
+        goals = self.goals(category)
+        if not goals:
             return None
-        settings, surface = self._settings.starts, self._simulator.surface
+        settings, surface = self._settings.starts, self.simulator.surface
+        places = np.array([view.agent_state.position for goal in goals for view in goal.view_points or ()])
+        to_goals = surface.distance_field(places)
         for _ in range(settings.max_goals):
             starts = np.stack([surface.random_navigable_point(rng) for _ in range(_STARTS)])
             luck = rng.random(_STARTS)
             rotation = random_rotation(rng)
-            distances = np.asarray(field_to_goals.distance(starts))
+            distances = np.asarray(to_goals.distance(starts))
             for which in np.flatnonzero(np.isfinite(distances)):
                 distance = float(distances[which])
                 if not settings.min_distance <= distance <= settings.max_distance:
@@ -175,7 +147,7 @@ def generate_objectnav(
     simulator: Simulator,
     count: int,
     seed: int = 0,
-    categories: Sequence[str] | None = None,
+    categories: Sequence[str] = HM3D_CATEGORIES,
     settings: ObjectNavSettings | None = None,
     *,
     scene_id: str | None = None,
@@ -188,7 +160,7 @@ def generate_objectnav(
         simulator: the scene, with named objects, and the body that walks.
         count: how many.
         seed: another seed, other episodes.
-        categories: what may be searched; by default every thing in the scene.
+        categories: what may be searched; a scene need not have them all.
         settings: which episodes suit.
         scene_id: what the episodes call the scene; by default the simulator's.
         progress: told how many are done.

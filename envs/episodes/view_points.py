@@ -7,6 +7,7 @@ oracle that turns its camera can see), on a dense grid, so that no place in reac
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ _LOOK = Camera(64, 64, 90.0)
 _BATCH = 128
 _SAMPLE_SPACING = 0.1
 _MOST_SAMPLES = 4096
+_OFF_GRID = 0.37
+"""Moves the places off the corners of surfaces, which lie on whole cells of 5 cm."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,27 @@ def view_points(
 
 
 def object_goals(
-    simulator: Simulator, category: str, settings: ViewPointSettings | None = None
+    simulator: Simulator,
+    category: str,
+    settings: ViewPointSettings | None = None,
+    *,
+    names: Collection[str] = (),
 ) -> tuple[Goal, ...]:
-    """The goals of a category: its objects that have at least one view point, in the order of the scene."""
+    """The goals of a category: its objects that have at least one view point, in the order of the scene.
+
+    Args:
+        simulator: the scene.
+        category: what the goals call it.
+        settings: where an object counts as reached.
+        names: what the scene calls it; by default the same.
+
+    Raises:
+        SettingError: as `scene_of`.
+    """
     scene = scene_of(simulator)
     goals = []
     for index, instance in enumerate(scene.instances):
-        if instance.category != category:
+        if instance.category not in (names or (category,)):
             continue
         seen_from = view_points(simulator, index, settings)
         if not seen_from:
@@ -145,10 +162,10 @@ def object_goals(
 
 def _places(simulator: Simulator, samples: np.ndarray, settings: ViewPointSettings) -> np.ndarray:
     """Places (N, 3) of the grid on the surface within reach of the samples, on a floor below the object."""
-    surface, cell = simulator.surface, settings.cell
+    surface, cell, reach = simulator.surface, settings.cell, settings.reach
     low, high = samples.min(axis=0), samples.max(axis=0)
     x, z = (
-        np.arange(math.floor((low[axis] - settings.reach) / cell), (high[axis] + settings.reach) / cell + 1)
+        (np.arange(math.floor((low[axis] - reach) / cell), (high[axis] + reach) / cell + 1) + _OFF_GRID)
         * cell
         for axis in (0, 2)
     )

@@ -57,7 +57,8 @@ class Shelf:
             and never closed.
         locate: from the scene id of an episode to what `envs.simulators.open.open_simulator` takes.
         navmesh: a Habitat ``.navmesh`` file to walk on.
-        capacity: how many simulators are kept.
+        capacity: most simulators kept ...
+        budget: ... as long as they hold no more than this together, bytes; the one in use always stays.
         pool: where simulators are shared.
     """
 
@@ -68,7 +69,8 @@ class Shelf:
         locate: Callable[[str], SceneSpec],
         *,
         navmesh: str | os.PathLike[str] | None = None,
-        capacity: int = 4,
+        capacity: int = 16,
+        budget: int = 1 << 30,
         pool: SimulatorPool = SHARED_SIMULATORS,
     ) -> None:
         self._agent = agent
@@ -76,6 +78,7 @@ class Shelf:
         self._locate = locate
         self._navmesh = navmesh
         self._capacity = capacity
+        self._budget = budget
         self._pool = pool
         self._held: OrderedDict[str, tuple[tuple, Simulator]] = OrderedDict()
 
@@ -96,10 +99,14 @@ class Shelf:
             key, lambda: open_simulator(spec, self._agent, backend, navmesh=self._navmesh)
         )
         self._held[scene_id] = key, simulator
-        while len(self._held) > self._capacity:
+        while len(self._held) > 1 and self._over_full():
             _, (oldest, _) = self._held.popitem(last=False)
             self._pool.give_back(oldest)
         return simulator
+
+    def _over_full(self) -> bool:
+        held = sum(simulator.memory_bytes() for _, simulator in self._held.values())
+        return len(self._held) > self._capacity or held > self._budget
 
     def close(self) -> None:
         """Give all simulators back; the shelf can be used again. May be called twice."""
