@@ -25,14 +25,14 @@ _AT_PORTAL = np.float32(0.001 * 0.001)
 _NEW, _OPEN, _CLOSED = 0, 1, 2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _distance(ax, ay, az, bx, by, bz):
     """Distance of two points."""
     dx, dy, dz = bx - ax, by - ay, bz - az
     return np.float32(math.sqrt(dx * dx + dy * dy + dz * dz))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _rise(heap, places, totals, i, node):
     """Move ``node`` up from slot ``i`` of the heap."""
     while i > 0:
@@ -46,7 +46,7 @@ def _rise(heap, places, totals, i, node):
     places[node] = i
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def find_corridor(corners, counts, links, first, last, start, end, corridor):
     """Polygons from ``first`` to ``last``: written to ``corridor``, their number returned (0 where there is
     no way)."""
@@ -134,7 +134,7 @@ def find_corridor(corners, counts, links, first, last, start, end, corridor):
     return length
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _onto_polygon(corners, count, x, y, z):
     """The point itself where it lies over the polygon, else the nearest point of the polygon's edges."""
     if contains(corners, count, x, z):
@@ -155,20 +155,20 @@ def _onto_polygon(corners, count, x, y, z):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _side(ax, az, bx, bz, cx, cz):
     """Which side of the line ab the point c lies on in the xz plane, as twice the area of the triangle."""
     return (cx - ax) * (bz - az) - (bx - ax) * (cz - az)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _same(ax, ay, az, bx, by, bz):
     """Whether two points are the same to Detour."""
     dx, dy, dz = ax - bx, ay - by, az - bz
     return dx * dx + dy * dy + dz * dz < _SAME_POINT
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _append(points, number, x, y, z):
     """Write a corner of a path behind the ``number`` there are, if it is a new one; how many there are then."""
     if number > 0 and _same(points[number - 1, 0], points[number - 1, 1], points[number - 1, 2], x, y, z):
@@ -177,7 +177,7 @@ def _append(points, number, x, y, z):
     return number + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pull_string(corners, counts, links, corridor, length, start, end, points):
     """Corners of the shortest line through a corridor: written to ``points`` (N, 3), their number returned.
 
@@ -230,7 +230,7 @@ def pull_string(corners, counts, links, corridor, length, start, end, points):
     return _append(points, number, gx, gy, gz)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def path_between(corners, counts, links, first, last, start, end, on_start, on_end, corridor, points):
     """One path: its corners are written to ``points``; their number and the path's length are returned.
 
@@ -253,7 +253,7 @@ def path_between(corners, counts, links, first, last, start, end, on_start, on_e
     return number, total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def path_lengths(
     corners, counts, links, islands, polygons, points, snapped, chosen, goal_polygons, goals, snapped_goals
 ):

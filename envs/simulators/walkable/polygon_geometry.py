@@ -16,7 +16,7 @@ _DEGENERATE = np.float32(1e-6)
 """Twice the area, square metres, below which a triangle or a pair of directions has no inside."""
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def closest_on_segment(x, z, ax, az, bx, bz):
     """Squared distance in the xz plane from a point to a segment, and how far along (0..1) its nearest point
     is."""
@@ -34,7 +34,7 @@ def closest_on_segment(x, z, ax, az, bx, bz):
     return dx * dx + dz * dz, t
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def contains(corners, count, x, z):
     """Whether a point lies over a polygon: the crossing-number test, edges half open."""
     inside = False
@@ -48,7 +48,7 @@ def contains(corners, count, x, z):
     return inside
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def height_at(triangles, first, last, x, z):
     """Height of the detail triangles ``first:last`` (T, 3, 3) at a point; beside them all, that of the
     nearest edge."""
@@ -81,7 +81,7 @@ def height_at(triangles, first, last, x, z):
     return height
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def closest_on_rim(rim, first, last, x, z):
     """The point (x, y, z) nearest in the xz plane on the segments ``first:last`` of ``rim`` (S, 2, 3)."""
     nearest = np.float32(np.inf)
@@ -98,7 +98,7 @@ def closest_on_rim(rim, first, last, x, z):
     )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
 def crossing(ax, az, bx, bz, px, pz, qx, qz):
     """Whether segment ab meets segment pq in the xz plane, and how far along ab (0..1)."""
     ux, uz = bx - ax, bz - az

@@ -36,7 +36,7 @@ _MOST_NODES = 64
 _MOST_QUEUED = 48
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _overlaps(box, low_x, low_y, low_z, high_x, high_y, high_z):
     """Whether a polygon's box (6,) and the search box meet."""
     return (
@@ -49,7 +49,7 @@ def _overlaps(box, low_x, low_y, low_z, high_x, high_y, high_z):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def nearest(places, x, y, z):
     """The polygon nearest to a point within the search box, and the point on it: ``(polygon, x, y, z)``.
 
@@ -144,7 +144,7 @@ def nearest(places, x, y, z):
     return best, bx, by, bz
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def snap(places, points):
     """`nearest` of each point (B, 3): polygons (B,) and points (B, 3)."""
     polygons = np.empty(len(points), np.int32)
@@ -155,7 +155,7 @@ def snap(places, points):
     return polygons, snapped
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _walk(corners, counts, links, first, sx, sy, sz, ex, ey, ez, sliding):
     """Detour's ``moveAlongSurface``: where a straight walk from a point of polygon ``first`` comes to.
 
@@ -240,7 +240,7 @@ def _walk(corners, counts, links, first, sx, sy, sz, ex, ey, ez, sliding):
     return last, bx, by, bz
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def try_steps(places, links, islands, starts, ends, sliding):
     """Habitat's ``try_step`` (sliding) and ``try_step_no_sliding`` for each pair of points (B, 3)."""
     corners, counts, triangles, triangle_offsets = places[0], places[1], places[2], places[3]
@@ -273,7 +273,7 @@ def try_steps(places, links, islands, starts, ends, sliding):
     return results
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def border_distances(corners, counts, links, polygons, points, max_radius):
     """Distance (B,) in the xz plane from points (B, 3) on ``polygons`` to the border, at most ``max_radius``.
 
@@ -314,7 +314,7 @@ def border_distances(corners, counts, links, polygons, points, max_radius):
     return results
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def height_on(places, polygon, x, z):
     """Height of one polygon at a point over it; NaN where the point is not over it."""
     corners, counts, triangles, triangle_offsets = places[0], places[1], places[2], places[3]

@@ -151,14 +151,14 @@ def spread_from(
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _space(ax, ay, az, bx, by, bz):
     """Distance of two points."""
     dx, dy, dz = bx - ax, by - ay, bz - az
     return math.sqrt(dx * dx + dy * dy + dz * dz)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _turn(ox, oz, ax, az, bx, bz):
     """Positive where b lies, seen from o, beyond a in the sense from x to z; 0 where they are in line but for
     rounding.
@@ -170,7 +170,7 @@ def _turn(ox, oz, ax, az, bx, bz):
     return turn if abs(turn) > _IN_LINE * (abs(ux) + abs(uz) + abs(vx) + abs(vz)) else 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _where_positive(a, b):
     """The part (from, to) of 0..1 on which a line from value ``a`` to value ``b`` is not negative."""
     low, high = 0.0, 1.0
@@ -183,7 +183,7 @@ def _where_positive(a, b):
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _push(keys, items, size, key, item):
     """Add to a binary heap (N, 1) of ``size`` entries."""
     i = size
@@ -196,7 +196,7 @@ def _push(keys, items, size, key, item):
     keys[i, 0], items[i, 0] = key, item
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _pop(keys, items, size):
     """Take the item of the smallest key off a binary heap (N, 1) of ``size`` entries."""
     item = items[0, 0]
@@ -214,7 +214,7 @@ def _pop(keys, items, size):
     return item
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _spread(corners, counts, links, opposite, points, turning, winding, goal_polygons, goals):
     """The search behind `spread_from`: windows, sources, the polygon of each window, and the corner points'
     distances."""
@@ -349,20 +349,20 @@ def _spread(corners, counts, links, opposite, points, turning, winding, goal_pol
     return windows, sources, number, distances, corner_goals
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _set_window(windows, i, start, stop, x, y, z, distance):
     """Write one row of `Wavefront.windows`."""
     windows[i, 0], windows[i, 1], windows[i, 5] = start, stop, distance
     windows[i, 2], windows[i, 3], windows[i, 4] = x, y, z
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _set_source(sources, i, edge, goal, polygon, turned):
     """Write one row of the search's list of where windows come from and lead to."""
     sources[i, 0], sources[i, 1], sources[i, 2], sources[i, 3], sources[i, 4] = edge, goal, polygon, turned, 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _longer(array, length):
     """A copy (length, C) of an array (N, C) with room at its end."""
     result = np.empty((length, array.shape[1]), array.dtype)
@@ -372,7 +372,7 @@ def _longer(array, length):
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def nearest_goals(
     corners, counts, points, windows, sources, offsets, corner_distances, corner_goals, polygons, positions
 ):
