@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from agent.video import VideoRecorder
-from envs.floor_plan import category_colour
+from envs.floor_plan import category_colour, is_structure
 from envs.locomotion import Action
 from envs.pictures import first_person
 from envs.scenes.scene import Scene
@@ -26,8 +26,8 @@ from poma3d.files import write_bytes
 __all__ = ["RerunRecorder", "VideoRecorder"]
 
 _CUT = 2.1
-"""What hangs flat more than this above the floor (ceilings, roofs) is left out, metres."""
-_STONE = (188, 186, 182)
+"""Ceilings, roofs and what hangs more than this above the floor are left out, metres."""
+_STONE = (206, 203, 197)
 
 
 class RerunRecorder:
@@ -35,11 +35,11 @@ class RerunRecorder:
 
     Episodes follow one another on the timeline ``step``, told apart by the timeline ``episode``. The file
     appears whole when the recorder is closed, and not at all if nothing was recorded; until then it is held
-    in memory. Its size is bounded: at most 60 kB a step and 8 MB a scene with the defaults.
+    in memory. Its size is bounded: at most 80 kB a step and 9 MB a scene with the defaults.
 
     Args:
         path: the file, ending in ``.rrd``.
-        max_points: points shown of each point map; more are thinned out evenly.
+        max_points: points shown of each point map; of more, a random choice.
         max_triangles: triangles shown of each scene; of more, the largest.
 
     Raises:
@@ -47,7 +47,7 @@ class RerunRecorder:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, max_points: int = 3000, max_triangles: int = 150_000
+        self, path: str | os.PathLike[str], *, max_points: int = 4000, max_triangles: int = 150_000
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != ".rrd":
@@ -91,7 +91,7 @@ class RerunRecorder:
         """Record one action and what came of it."""
         rr = _rerun()
         self._tick()
-        self._log("log", rr.TextLog(Action(int(action)).name.lower(), level="DEBUG"))
+        self._log("log", rr.TextLog(Action(int(action)).name.lower()))
         self._log("measures/reward", rr.Scalars(float(reward)))
         self._moment(info)
 
@@ -149,8 +149,9 @@ class RerunRecorder:
         self._log("world/camera", rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
         self._log("world/camera/image", _jpeg(picture))
         points, colours = point_map[valid], picture[valid]
-        thin = slice(None, None, max(1, -(-len(points) // self.max_points)))
-        self._log("world/point_map", rr.Points3D(points[thin], colors=colours[thin], radii=0.015))
+        # A draw without pattern: every n-th pixel would show as stripes.
+        thin = np.random.default_rng(0).permutation(len(points))[: self.max_points]
+        self._log("world/point_map", rr.Points3D(points[thin], colors=colours[thin], radii=0.02))
         trajectory = np.asarray(env.trajectory, np.float32) + np.array([0, 0.08, 0], np.float32)
         if len(trajectory) > 1:
             self._log("world/path", rr.LineStrips3D([trajectory], radii=0.03, colors=[WALKED]))
@@ -198,7 +199,7 @@ def shaded_mesh(scene: Scene, cut: float, max_triangles: int) -> tuple[np.ndarra
 
     Args:
         scene: what to show.
-        cut: flat triangles above this world y (ceilings, roofs) are left out, metres.
+        cut: ceilings, roofs and what hangs above this world y are left out, metres.
         max_triangles: of more, the largest are shown.
 
     Returns:
@@ -208,12 +209,15 @@ def shaded_mesh(scene: Scene, cut: float, max_triangles: int) -> tuple[np.ndarra
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     doubled = np.linalg.norm(normal, axis=1)
     normal = normal / np.maximum(doubled, 1e-12)[:, None]
-    hangs = (np.abs(normal[:, 1]) > 0.7) & (corners[:, :, 1].min(axis=1) > cut)
+    structure = np.array([is_structure(i.category) for i in scene.instances] + [True])[scene.instance_ids]
+    flat = np.abs(normal[:, 1]) > 0.7
+    hangs = (corners[:, :, 1].min(axis=1) > cut) & (flat | ~structure)
     shown = np.flatnonzero(~hangs & (doubled > 0))
     if len(shown) > max_triangles:
         shown = np.sort(shown[np.argpartition(-doubled[shown], max_triangles)[:max_triangles]])
-    table = np.array([category_colour(i.category) for i in scene.instances] + [_STONE], np.float32)
-    base = table[scene.instance_ids[shown]]  # NO_INSTANCE is -1, the last row
+    named = [_STONE if is_structure(i.category) else category_colour(i.category) for i in scene.instances]
+    table = np.array([*named, _STONE], np.float32)  # the last row is that of NO_INSTANCE = -1
+    base = table[scene.instance_ids[shown]]
     light = 0.72 + 0.20 * normal[shown, 1] + 0.08 * normal[shown, 0] + 0.05 * normal[shown, 2]
     colours = np.clip(base * light[:, None], 0, 255).astype(np.uint8)
     return corners[shown].reshape(-1, 3), np.repeat(colours, 3, axis=0)  # (K, 3, 3) -> (3 K, 3)
@@ -243,7 +247,7 @@ def _blueprint(bounds: np.ndarray) -> Any:
     if hasattr(rrb, "EyeControls3D"):  # rerun before 0.27 chooses its own
         reach = max(extent[0], extent[2])
         eye["eye_controls"] = rrb.EyeControls3D(
-            position=middle + np.array([0.0, 0.9, 0.75]) * reach, look_target=middle, eye_up=[0, 1, 0]
+            position=middle + np.array([0.0, 0.8, 0.6]) * reach, look_target=middle, eye_up=[0, 1, 0]
         )
     return rrb.Blueprint(
         rrb.Horizontal(

@@ -157,8 +157,13 @@ def _draw_down(corners, triangles, bottom, cut, height, seen, lid_height, lid, w
 
 
 def category_colour(category: str) -> tuple[int, int, int]:
-    """The same colour for a category in every scene and run."""
+    """The colour of things of a category: the same colour for a category in every scene and run."""
     return _PALETTE[hashlib.sha256(category.encode()).digest()[0] % len(_PALETTE)]
+
+
+def is_structure(category: str) -> bool:
+    """Whether a category names a part of the building (wall, floor, window, ...), not a thing in it."""
+    return not _STRUCTURE.isdisjoint(re.split(r"[^a-z]+", category))
 
 
 def _structural(scene: Scene, storey: np.ndarray) -> np.ndarray:
@@ -172,7 +177,7 @@ def _structural(scene: Scene, storey: np.ndarray) -> np.ndarray:
         np.maximum.at(high, ids, places)
     belongs = np.prod(np.maximum(high - low, 0), axis=1) > 0.4 * np.prod(storey)
     for number, instance in enumerate(scene.instances):
-        belongs[number] |= not _STRUCTURE.isdisjoint(re.split(r"[^a-z]+", instance.category))
+        belongs[number] |= is_structure(instance.category)
     belongs[count] = True
     return belongs[ids]
 
