@@ -31,14 +31,14 @@ def polygons_at(data: bytes) -> int:
 
 def with_portals(data: bytes, navmesh: Navmesh, side: int, axis: int, value: float) -> bytes:
     """The tile of a file, its border edges on the line ``axis = value`` marked as leading to a neighbour tile."""
-    data = bytearray(data)
+    changed = bytearray(data)
     for p, count in enumerate(navmesh.corner_counts):
         for k in range(count):
             ends = navmesh.vertices[navmesh.polygons[p, [k, (k + 1) % count]], axis]
             if (ends == value).all() and navmesh.neighbours[p, k] < 0:
                 at = polygons_at(data) + POLYGON * p + 4 + 12 + 2 * k
-                data[at : at + 2] = (0x8000 | side).to_bytes(2, "little")
-    return bytes(data[TILE - TILE_PREFIX :])
+                changed[at : at + 2] = (0x8000 | side).to_bytes(2, "little")
+    return bytes(changed[TILE - TILE_PREFIX :])
 
 
 def two_tiles(first: Navmesh, second: Navmesh, axis: int, value: float, folder: Path) -> Navmesh:

@@ -209,8 +209,7 @@ def _tree_order(boxes: np.ndarray) -> np.ndarray:
 
 
 def _grid(corners, used, usable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Grid over the xz plane: its numbers, where each cell's polygons begin, and the usable polygons by
-    cell."""
+    """Grid over the xz plane: its numbers, where each cell's polygons begin, usable polygons by cell."""
     plane = corners[..., [0, 2]].astype(np.float64)
     low = np.where(used[..., None], plane, np.inf).min(axis=1)
     high = np.where(used[..., None], plane, -np.inf).max(axis=1)

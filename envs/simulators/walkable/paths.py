@@ -48,8 +48,7 @@ def _rise(heap, places, totals, i, node):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def find_corridor(corners, counts, links, first, last, start, end, corridor):
-    """Polygons from ``first`` to ``last``: written to ``corridor``, their number returned (0 where there is
-    no way)."""
+    """Polygons from ``first`` to ``last``: written to ``corridor``, their number returned (0: no way)."""
     if first == last:
         corridor[0] = first
         return 1
@@ -257,8 +256,7 @@ def path_between(corners, counts, links, first, last, start, end, on_start, on_e
 def path_lengths(
     corners, counts, links, islands, polygons, points, snapped, chosen, goal_polygons, goals, snapped_goals
 ):
-    """Length (B,) of the path from each of ``points`` to the goal ``chosen`` (B,) for it; infinite where
-    there is none."""
+    """Length (B,) of the path from each of ``points`` to its ``chosen`` (B,) goal; infinite: none."""
     lengths = np.empty(len(points))
     corridor = np.empty(len(counts), np.int32)
     bends = np.empty((len(counts) + 2, 3), np.float32)

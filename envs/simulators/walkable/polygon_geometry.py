@@ -18,8 +18,7 @@ _DEGENERATE = np.float32(1e-6)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def closest_on_segment(x, z, ax, az, bx, bz):
-    """Squared distance in the xz plane from a point to a segment, and how far along (0..1) its nearest point
-    is."""
+    """Squared distance in the xz plane of a point and a segment, and how far along (0..1) it is nearest."""
     ux, uz = bx - ax, bz - az
     dx, dz = x - ax, z - az
     length = ux * ux + uz * uz
@@ -50,8 +49,7 @@ def contains(corners, count, x, z):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def height_at(triangles, first, last, x, z):
-    """Height of the detail triangles ``first:last`` (T, 3, 3) at a point; beside them all, that of the
-    nearest edge."""
+    """Height of triangles ``first:last`` (T, 3, 3) at a point; beside them all, that of the nearest edge."""
     for t in range(first, last):
         ax, ay, az = triangles[t, 0, 0], triangles[t, 0, 1], triangles[t, 0, 2]
         bx, bz = triangles[t, 1, 0] - ax, triangles[t, 1, 2] - az

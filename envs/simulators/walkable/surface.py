@@ -1,5 +1,4 @@
-"""The walkable surface behind the `Surface` protocol: habitat-sim's ``PathFinder``, batched, without shared
-scratch."""
+"""The walkable surface behind the `Surface` protocol: habitat-sim's ``PathFinder``, batched."""
 
 from __future__ import annotations
 
@@ -53,8 +52,7 @@ class NavmeshSurface:
         self.bounds = np.array(bounds, np.float32)
 
     def is_navigable(self, points: np.ndarray, max_y_delta: float = 0.5) -> np.ndarray:
-        """Whether each point (B, 3) stands on the surface: within 1 cm sideways, ``max_y_delta`` metres up
-        or down."""
+        """Whether each point (B, 3) stands on the surface: 1 cm sideways, ``max_y_delta`` metres up or down."""
         points = _batch(points, "points")
         polygons, snapped = snap(self._places, points)
         offset = np.abs(snapped - points)
@@ -218,8 +216,7 @@ class PathField:
             )
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """Path length (B,) in metres from points (B, 3) to the nearest goal; infinite where there is no
-        path."""
+        """Path length (B,) in metres from points (B, 3) to the nearest goal; infinite: there is none."""
         points = _batch(points, "points")
         index = self._surface._index
         polygons, snapped = snap(self._surface._places, points)

@@ -16,8 +16,7 @@ from envs.embodiment import NavmeshSettings
 from envs.simulators.walkable.navmesh import BORDER, MAX_CORNERS, Navmesh
 
 _TOUCH = 0.01
-"""Borders this near, metres, lie on one line, and must share more than this to be joined
-(``overlapSlabs``)."""
+"""Borders this near, metres, are on one line; they must share twice as much to be joined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +133,7 @@ def _join_borders(navmesh: Navmesh, sides: np.ndarray) -> Navmesh:
 
 
 def _shared_intervals(navmesh: Navmesh, sides: np.ndarray) -> dict[tuple[int, int], list[tuple]]:
-    """What border edges share: ``(polygon, edge) -> [(from, to, other polygon, its edge), ...]``, from and
-    to in 0..1."""
+    """What border edges share: of (polygon, edge), the (from, to; 0..1, other polygon, its edge)."""
     following = np.where(
         np.arange(MAX_CORNERS) + 1 < navmesh.corner_counts[:, None], np.arange(MAX_CORNERS) + 1, 0
     )

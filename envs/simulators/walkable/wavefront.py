@@ -55,12 +55,10 @@ class Topology:
 
 @dataclass(frozen=True, eq=False)
 class Wavefront:
-    """The windows by which the polygons were reached from the goals: W windows, P polygons, F corner
-    points."""
+    """By which windows the polygons were reached: W windows, P polygons, F corner points."""
 
     windows: np.ndarray
-    """(W, 6) float64: the part of the edge (from, to; 0..1), the point last turned at, the distance from
-    there."""
+    """(W, 6) float64: part of the edge (from, to; 0..1), point last turned at, distance to the goal there."""
     sources: np.ndarray
     """(W, 2) int32: the edge entered by (-1: the goal lies in the polygon) and the goal."""
     offsets: np.ndarray
@@ -126,8 +124,7 @@ def find_topology(index: SurfaceIndex) -> Topology:
 def spread_from(
     index: SurfaceIndex, topology: Topology, polygons: np.ndarray, goals: np.ndarray
 ) -> Wavefront:
-    """Spread from ``goals`` (G, 3) float64 that lie on ``polygons`` (G,); those of polygon -1 are left
-    out."""
+    """Spread from ``goals`` (G, 3) float64 on ``polygons`` (G,); goals of polygon -1 are left out."""
     windows, sources, number, distances, corner_goals = _spread(
         topology.corners,
         index.counts,
@@ -216,8 +213,7 @@ def _pop(keys, items, size):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spread(corners, counts, links, opposite, points, turning, winding, goal_polygons, goals):
-    """The search behind `spread_from`: windows, sources, the polygon of each window, and the corner points'
-    distances."""
+    """The search of `spread_from`: windows, sources, their number, corner points' distances and goals."""
     capacity = 4 * len(counts) + 2 * len(goals) + 64
     windows = np.empty((capacity, 6))
     sources = np.empty(
@@ -376,8 +372,7 @@ def _longer(array, length):
 def nearest_goals(
     corners, counts, points, windows, sources, offsets, corner_distances, corner_goals, polygons, positions
 ):
-    """Exact distances (B,) and nearest goals (B,) of ``positions`` (B, 3) on ``polygons`` (B,); inf and -1:
-    none."""
+    """Exact distances and nearest goals (B,) of ``positions`` (B, 3) on ``polygons`` (B,); inf, -1: none."""
     distances = np.empty(len(positions))
     goals = np.empty(len(positions), np.int32)
     for b in range(len(positions)):
