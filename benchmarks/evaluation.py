@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,28 +96,21 @@ class NavigationRunnerFactory:
     """What to run."""
     recordings: Recordings | None = None
     """What to record; None = nothing."""
-    categories: tuple[str, ...] | None = None
-    """What `check_settings` returned."""
 
     def __call__(self) -> NavigationRunner:
         """Make the environment and the policy in this process."""
-        return NavigationRunner(self.run, self.recordings, self.categories)
+        return NavigationRunner(self.run, self.recordings)
 
 
 class NavigationRunner:
     """Runs episodes in one process (see `benchmarks.workers.Runner`)."""
 
-    def __init__(
-        self,
-        run: NavigationRun,
-        recordings: Recordings | None = None,
-        categories: Sequence[str] | None = None,
-    ) -> None:
+    def __init__(self, run: NavigationRun, recordings: Recordings | None = None) -> None:
         from policies.scripted import make_policy
 
         self._run, self._recordings = run, recordings
         self._policy = make_policy(run.policy)
-        self._env = make_environment(run, categories)
+        self._env = make_environment(run)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one episode and return its record; what is recorded of it is on the disk then."""
@@ -160,13 +153,8 @@ class NavigationRunner:
         return observers
 
 
-def make_environment(run: NavigationRun, categories: Sequence[str] | None = None) -> Any:
-    """The environment of a run; scenes are loaded when an episode needs them.
-
-    Args:
-        run: the settings.
-        categories: of a search for objects, where they are known.
-    """
+def make_environment(run: NavigationRun) -> Any:
+    """The environment of a run; scenes are loaded when an episode needs them."""
     import gymnasium
 
     from envs.registration import register_environments
@@ -187,7 +175,6 @@ def make_environment(run: NavigationRun, categories: Sequence[str] | None = None
         seed=run.seed,
         render_mode="rgb_array",
         disable_env_checker=True,
-        **({} if categories is None else {"categories": categories}),
     )
 
 
@@ -267,14 +254,14 @@ def evaluate(
     Raises:
         UserError: bad settings, a bad episode, a folder of other settings, a full disk.
     """
-    factory = NavigationRunnerFactory(run, categories=check_settings(run))
+    check_settings(run)
     jobs = list_jobs(run)
     results = ResultsFolder(folder, run.as_config(), resume=resume, overwrite=overwrite)
     finished = results.finished()
     on_start(len(jobs), len(finished))
+    recordings = None
     if videos or recording:
         recordings = Recordings(str(folder), frozenset(jobs[:videos]), jobs[0] if recording else None)
-        factory = replace(factory, recordings=recordings)
 
     def keep(job: Job, record: dict[str, Any]) -> None:
         results.append(record)
@@ -288,7 +275,7 @@ def evaluate(
 
     try:
         run_jobs(
-            factory,
+            NavigationRunnerFactory(run, recordings),
             by_scene([job for job in jobs if job not in finished]),
             keep,
             workers=workers,
@@ -305,24 +292,12 @@ def evaluate(
     return Evaluation(Path(folder), finish(), outcome)
 
 
-def check_settings(run: NavigationRun) -> tuple[str, ...] | None:
-    """Refuse bad settings before anything is written or a worker is started.
-
-    Returns:
-        The categories of generated searches for objects in the order of their ids, so that no worker need
-        look through all scenes for them; None for other runs.
-    """
+def check_settings(run: NavigationRun) -> None:
+    """Refuse bad settings before anything is written or a worker is started."""
     from policies.scripted import make_policy
 
     make_policy(run.policy)
-    env = make_environment(run)
-    try:
-        if run.task != "objectnav" or isinstance(run.episodes, str):
-            return None
-        ids = env.unwrapped.category_ids
-        return tuple(sorted(ids, key=ids.__getitem__))
-    finally:
-        env.close()
+    make_environment(run).close()
 
 
 def by_scene(jobs: Sequence[Job]) -> list[Job]:

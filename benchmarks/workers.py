@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from benchmarks.machine import cores
 from poma3d.errors import SettingError, UserError
+from poma3d.files import DISK_FULL
 
 Job = tuple[str, str]
 """(scene_id, episode_id) of one episode."""
@@ -285,8 +286,12 @@ def _work(pipe: connection.Connection, factory: RunnerFactory) -> None:
                 answer = ("record", runner.run(job))
             except UserError as error:
                 answer = ("user", UserError(str(error)))  # the subclass may not survive pickling
-            except Exception:
-                answer = ("defect", traceback.format_exc())
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno in DISK_FULL:
+                    full = f"{error.filename or 'a file'} cannot be written ({error.strerror}); make room and go on"
+                    answer = ("user", UserError(full))
+                else:
+                    answer = ("defect", traceback.format_exc())
             pipe.send(answer)
     except (EOFError, OSError):  # the parent is gone: nobody is left to answer
         return

@@ -36,7 +36,7 @@ class Generate:
     task: str = "pointnav"
     """pointnav or objectnav."""
     categories: tuple[str, ...] = ()
-    """What is searched in objectnav; default: every category of things in the scenes."""
+    """What is searched in objectnav, in the order of the ids; default: the six categories of HM3D."""
     seed: int = 0
     """Another seed, other episodes."""
     agent: str | None = None
@@ -96,7 +96,7 @@ def execute(config: Generate | Check) -> int:
 
 def _generate(config: Generate) -> int:
     from envs.episodes import write_episodes
-    from envs.episodes.objectnav_generator import category_tables
+    from envs.episodes.objectnav_generator import HM3D_CATEGORIES, category_tables
     from envs.task_source import list_scenes
     from poma3d.errors import SettingError
     from pomagym.progress import Bar
@@ -107,6 +107,8 @@ def _generate(config: Generate) -> int:
         raise SettingError(f"episodes are written as .json.gz, found --out {config.out}")
     if config.count < 1:
         raise SettingError(f"at least 1 episode is needed, found --count {config.count}")
+    if not config.scene:
+        raise SettingError("episodes are generated in scenes: name at least one with --scene")
     scenes = [str(scene) for choice in config.scene for scene in list_scenes(choice)]
     episodes: list[Episode] = []
     with Bar("episodes", config.count * len(scenes)) as bar:
@@ -115,8 +117,7 @@ def _generate(config: Generate) -> int:
             episodes += [replace(e, episode_id=str(len(episodes) + k)) for k, e in enumerate(made)]
     categories = None
     if config.task == "objectnav":
-        found = {episode.object_category for episode in episodes if episode.object_category}
-        categories = category_tables(config.categories or sorted(found))
+        categories = category_tables(config.categories or HM3D_CATEGORIES)
     files = write_episodes(config.out, episodes, categories=categories, by_scene=config.by_scene)
     distances = [episode.geodesic_distance or 0.0 for episode in episodes]
     if config.json:
@@ -133,7 +134,7 @@ def _generate(config: Generate) -> int:
 def _episodes_of(config: Generate, scene: str, progress: Callable[[int], None]) -> list[Episode]:
     """The episodes of one scene, which they call by its path below the scenes' folder where that is given."""
     from envs.embodiment import agent_preset
-    from envs.episodes.objectnav_generator import ObjectNavSettings, generate_objectnav
+    from envs.episodes.objectnav_generator import HM3D_CATEGORIES, ObjectNavSettings, generate_objectnav
     from envs.episodes.pointnav_generator import PointNavSettings, generate_pointnav
     from envs.simulators.open import open_simulator
 
@@ -154,7 +155,7 @@ def _episodes_of(config: Generate, scene: str, progress: Callable[[int], None]) 
             simulator,
             config.count,
             config.seed,
-            config.categories or None,
+            config.categories or HM3D_CATEGORIES,
             ObjectNavSettings(starts=starts),
             scene_id=scene,
             progress=progress,

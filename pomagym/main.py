@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from poma3d.errors import UserError
+from poma3d.files import DISK_FULL
 
 COMMANDS: dict[str, str] = {
     "run": "run navigation episodes with a policy; writes results, video, 3D recording",
@@ -69,12 +70,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:  # numba's cache, for one, says it so
+        if error.errno not in DISK_FULL:
+            raise
+        return _fail(
+            f"{error.filename or 'a file'} cannot be written ({error.strerror}); make room and go on"
+        )
 
 
 def _parse(name: str, config: Any, arguments: list[str]) -> Any:
     """The config that the flags describe; bad flags raise `UserError` with tyro's finding in one line."""
     import tyro
 
+    parts = _parts(config)
+    if parts and arguments[:1] not in ([part] for part in (*parts, "-h", "--help")):
+        found = f"found {arguments[0]!r}" if arguments else "found nothing"
+        raise UserError(f"pomagym {name} is followed by {' or '.join(parts)}, {found}")
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -91,15 +102,13 @@ def _parse(name: str, config: Any, arguments: list[str]) -> Any:
             break
         if line and not line.startswith("─"):
             finding.append(line)
-    raise UserError(
-        f"{' '.join(finding)} (flags: pomagym {' '.join([name, *_part(config, arguments)])} --help)"
-    )
+    command = " ".join(["pomagym", name, *(arguments[:1] if parts else ())])
+    raise UserError(f"{' '.join(finding)} (flags: {command} --help)")
 
 
-def _part(config: Any, arguments: list[str]) -> list[str]:
-    """The part of a command, such as ``throughput`` of ``bench``, where the first argument names one."""
-    parts = {mark.name for part in get_args(config) for mark in get_args(part)[1:]}
-    return arguments[:1] if parts.intersection(arguments[:1]) else []
+def _parts(config: Any) -> list[str]:
+    """The parts of a command, such as ``navigation`` and ``throughput`` of ``bench``; none for most."""
+    return [mark.name for part in get_args(config) for mark in get_args(part)[1:]]
 
 
 def _help() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -32,6 +33,7 @@ class Numbers:
     hang: tuple = ()
     refuse: tuple = ()
     defect: tuple = ()
+    full: tuple = ()
 
     def __call__(self) -> Numbers:
         return self
@@ -47,6 +49,8 @@ class Numbers:
             time.sleep(600)
         if job in self.refuse:
             raise EpisodeError(f"episode {job[1]}: the goal cannot be reached")
+        if job in self.full:
+            raise OSError(errno.ENOSPC, "No space left on device", "cache.nbc")
         if job in self.defect:
             raise ZeroDivisionError("a slip of ours")
         value = int(hashlib.sha256("/".join(job).encode()).hexdigest()[:8], 16) / 2**32
@@ -118,6 +122,11 @@ def test_a_users_error_ends_the_run_and_keeps_what_was_finished(tmp_path, worker
 def test_a_defect_in_a_worker_shows_its_traceback(tmp_path):
     with pytest.raises(WorkerError, match="ZeroDivisionError: a slip of ours"):
         collect(tmp_path / "r", JOBS[:3], Numbers(str(tmp_path), defect=(JOBS[0],)), workers=2)
+
+
+def test_a_full_disk_in_a_worker_is_no_defect(tmp_path):
+    with pytest.raises(UserError, match=r"cache\.nbc cannot be written \(No space left"):
+        collect(tmp_path / "r", JOBS[:3], Numbers(str(tmp_path), full=(JOBS[0],)), workers=2)
 
 
 def test_bad_settings_are_refused(tmp_path):
