@@ -26,6 +26,9 @@ class NavmeshSurface:
     is off the surface. Nothing changes after construction, so threads may share a surface; the kernels
     release the interpreter's lock.
 
+    Not taken over from Habitat: an empty leaf of Detour's tree, by which points off the surface near the lowest
+    corner of the bounds snap to polygon 0 from any distance; paths given up beyond 256 polygons or 2048 searched.
+
     Args:
         navmesh: built by `envs.simulators.walkable.build.build_navmesh` or read by
             `envs.simulators.walkable.detour_file.read_navmesh`.
