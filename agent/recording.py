@@ -247,7 +247,7 @@ def _blueprint(bounds: np.ndarray) -> Any:
     if hasattr(rrb, "EyeControls3D"):  # rerun before 0.27 chooses its own
         reach = max(extent[0], extent[2])
         eye["eye_controls"] = rrb.EyeControls3D(
-            position=middle + np.array([0.0, 0.8, 0.6]) * reach, look_target=middle, eye_up=[0, 1, 0]
+            position=middle + np.array([0.0, 0.9, 0.7]) * reach, look_target=middle, eye_up=[0, 1, 0]
         )
     return rrb.Blueprint(
         rrb.Horizontal(
