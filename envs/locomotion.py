@@ -43,10 +43,16 @@ def upright_heading(rotation: np.ndarray) -> float:
     return math.atan2(float(matrix[0, 2]), float(matrix[2, 2]))
 
 
+def _rounded(position: np.ndarray | tuple[float, ...]) -> np.ndarray:
+    """The nearest float32 numbers (3,) as a new float64 array."""
+    return np.asarray(position, dtype=np.float32).astype(np.float64)
+
+
 class Walker:
     """An agent's base on a surface.
 
-    A move goes straight along the heading and is held back by the border of the surface (`Surface.try_step`);
+    Positions are rounded to float32 as Habitat's are: where a step just misses or meets a border, the last bit
+    decides. A move goes straight along the heading and is held back by the border of the surface (`Surface.try_step`);
     a turn adds or takes the turn angle exactly.
 
     Args:
@@ -70,7 +76,7 @@ class Walker:
 
     def place(self, position: np.ndarray, heading: float) -> None:
         """Put the agent's base at ``position`` (3,) with that heading, as Habitat does: not snapped."""
-        self.position = np.array(position, dtype=np.float64)
+        self.position = _rounded(position)
         self.heading = float(heading)
         self.collided = False
         self.moved = 0.0
@@ -81,10 +87,10 @@ class Walker:
         self.moved = 0.0
         if action == Action.MOVE_FORWARD:
             start = self.position
-            ahead = (-math.sin(self.heading), 0.0, -math.cos(self.heading))
-            asked = start + np.multiply(self._step, ahead)
+            ahead = (-self._step * math.sin(self.heading), 0.0, -self._step * math.cos(self.heading))
+            asked = _rounded(start + _rounded(ahead))
             reached = self._surface.try_step(start[None], asked[None], sliding=self._sliding)
-            self.position = np.array(reached[0], dtype=np.float64)
+            self.position = _rounded(reached[0])
             self.collided = is_collision(start, asked, self.position)
             self.moved = math.dist(start, self.position)
         elif action == Action.TURN_LEFT:

@@ -84,16 +84,12 @@ def decode(data: bytes, path: str | os.PathLike[str] = "episodes") -> EpisodeFil
         FileError: no gzip, no JSON, a missing field or one of the wrong shape; the message says in which
             episode.
     """
+    if not data:
+        raise FileError(path, "is empty; episode files are JSON packed by gzip")
     try:
         text = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        found = (
-            "it is empty"
-            if not data
-            else f"it begins with {data[:8]!r}"
-            if data[:2] != b"\x1f\x8b"
-            else str(error)
-        )
+        found = str(error) if data[:2] == b"\x1f\x8b" else f"it begins with {data[:8]!r}"
         raise FileError(
             path, f"is not a whole gzip file ({found}); episode files are JSON packed by gzip"
         ) from None
