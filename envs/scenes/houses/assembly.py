@@ -58,9 +58,10 @@ class _Assembly:
 
 
 def _world(item: Placed) -> np.ndarray:
-    """Vertices of a placed piece in the world frame."""
-    turned = yawed(item.piece.mesh, item.yaw).vertices
-    return turned + np.array([item.x, item.y, item.z])
+    """Vertices of a placed piece in the world frame; what a slanted foot reaches below the floor is cut off."""
+    vertices = yawed(item.piece.mesh, item.yaw).vertices + np.array([item.x, item.y, item.z])
+    vertices[:, 1] = np.maximum(vertices[:, 1], 0.0)
+    return vertices
 
 
 def _add_shell(out: _Assembly, dice: Dice, layout: Layout, openings: list[Opening]) -> None:
@@ -117,5 +118,11 @@ def assemble(
         instance_ids=instance_ids,
         instances=tuple(out.instances),
         rooms=tuple(rooms),
-        metadata={"generator": f"houses {GENERATOR_VERSION}", "ceiling_height": layout.ceiling, **metadata},
+        metadata={
+            "generator": f"houses {GENERATOR_VERSION}",
+            "ceiling_height": layout.ceiling,
+            "doors": [tuple(o.rect) for o in openings if o.kind != "window"],
+            "windows": [(*o.rect, o.low, o.high) for o in openings if o.kind == "window"],
+            **metadata,
+        },
     )

@@ -28,7 +28,8 @@ def generate_house(seed: int, *, split: str = "train", settings: HouseSettings =
 
     Returns:
         The scene: metres, y up, floor at y = 0; floors, walls and ceilings seen from inside, objects closed. Behind the
-        windows there is nothing.
+        windows there is nothing. Its metadata hold the ``ceiling_height``, the footprints (x0, z0, x1, z1) of the
+        ``doors`` in their walls, and those of the ``windows`` with their lower and upper edge.
 
     Raises:
         SettingError: the seed is negative or the split unknown.

@@ -64,7 +64,9 @@ def parse_id(text: str) -> tuple[str, int]:
         SettingError: it is not ``procedural:SPLIT:SEED``.
     """
     if "@" in str(text):
-        raise SettingError(f"{text!r} was made with settings of its own; make it with generate_house(seed, settings=...)")
+        raise SettingError(
+            f"{text!r} was made with settings of its own; make it with generate_house(seed, settings=...)"
+        )
     split, number = _parts(text)
     if number is None:
         raise SettingError(f"{text!r} names a split, not a house; write {text}:0007 for the house of seed 7")

@@ -13,7 +13,7 @@ _REACH = 4
 """Cells kept free on all sides of the way: for a radius of 0.18 m on a grid of 5 cm that rounds against the agent."""
 _ENOUGH = 0.2
 """Floor of a room that must be reached, square metres, after the agent's radius is taken off."""
-_POCKET = 0.6
+_POCKET = 0.4
 """Floor of a room that may be cut off behind furniture, square metres, likewise."""
 
 

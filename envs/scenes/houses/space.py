@@ -18,7 +18,7 @@ CELL = 0.05
 """Edge of a cell of the walking grid, metres."""
 SIDE_YAW = (0, 90, 180, 270)
 """How far a piece is turned that stands with its back to each side of the room."""
-_POCKET = 0.4
+_POCKET = 0.2
 """Free floor that may be cut off behind furniture, square metres."""
 _ENOUGH = 0.25
 """Free floor that must remain, square metres."""
@@ -47,6 +47,16 @@ class Placed:
     def rect(self) -> Rect:
         """Its footprint."""
         return footprint(self.piece.width, self.piece.depth, self.x, self.z, self.yaw)
+
+
+def wall_strip(room: Rect, side: int, start: float, end: float, depth: float) -> Rect:
+    """The strip of floor along a stretch of one side of a room."""
+    return (
+        Rect(start, room.z0, end, room.z0 + depth),
+        Rect(room.x0, start, room.x0 + depth, end),
+        Rect(start, room.z1 - depth, end, room.z1),
+        Rect(room.x1 - depth, start, room.x1, end),
+    )[side]
 
 
 def footprint(width: float, depth: float, x: float, z: float, yaw: int) -> Rect:
@@ -367,7 +377,7 @@ class RoomSpace:
         """Hang a flat piece on a free stretch of wall with its origin at height y; over ``above`` where given."""
         low, high = float(piece.mesh.vertices[:, 1].min()) + y, float(piece.mesh.vertices[:, 1].max()) + y
         r = self.room.rect
-        half = piece.width / 2
+        half, out = piece.width / 2, piece.depth
         rows: list[tuple[float, int, float]] = []
         for side in sides:
             a, b = (r.x0, r.x1) if side % 2 == 0 else (r.z0, r.z1)
@@ -403,8 +413,12 @@ class RoomSpace:
             else:
                 steps = np.arange(a + half + 0.12, b - half - 0.12, 0.15)
             for s in steps:
-                if a + half <= s <= b - half and not any(s - half < e and s + half > f for f, e in taken):
-                    rows.append((float(s), side, abs(float(s) - (a + b) / 2)))
+                s = float(s)
+                strip = wall_strip(r, side, s - half, s + half, out)
+                if not a + half <= s <= b - half or any(s - half < e and s + half > f for f, e in taken):
+                    continue
+                if out < 0.1 or not any(way.overlaps(strip) for way in self.ways):
+                    rows.append((s, side, abs(s - (a + b) / 2)))
         if not rows:
             return None
         at, side, _ = (

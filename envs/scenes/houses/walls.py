@@ -1,7 +1,7 @@
 """The shell of a house: walls with thickness, floors and ceilings, cut out of one irregular grid of boxes.
 
 The coordinates of all wall faces and of all edges of openings span a grid. Every box of it is solid or free; a face is
-made wherever solid meets free. So nothing overlaps, neighbouring faces share whole edges and no ray slips through.
+made wherever solid meets free, and neighbouring faces of one room are merged. So nothing overlaps and nothing gapes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 from envs.scenes.houses.floorplan import Layout
 from envs.scenes.houses.openings import Opening
 
+_LAP = 0.01
+"""How far floors and ceilings reach under and over the walls, metres, so that no ray slips through their edges."""
 _FREE_OPENING = 1000
 _OUTSIDE = -1
 _WALL = -2
@@ -69,21 +71,14 @@ def build_shell(layout: Layout, openings: list[Opening]) -> Shell:
 def _faces(owner: np.ndarray, lines: tuple[np.ndarray, np.ndarray, np.ndarray], rooms: int) -> Shell:
     solid = owner == _WALL
     free = np.where(owner >= _FREE_OPENING, owner - _FREE_OPENING, np.where(owner < 0, rooms, owner))
-    quads, part, room = [], [], []
+    faces = []  # columns: part, room, axis, faces up the axis, line, cell along the next axis, cell along the last
 
-    def emit(
-        axis: int, cell: tuple[np.ndarray, ...], line: np.ndarray, up: bool, kind: int, who: np.ndarray
+    def note(
+        part: int, axis: int, up: bool, cell: tuple[np.ndarray, ...], line: np.ndarray, room: np.ndarray
     ) -> None:
-        """Faces across ``axis`` at ``line``, over the other two extents of ``cell``, facing up or down the axis."""
-        b, c = (axis + 1) % 3, (axis + 2) % 3
-        corner = np.zeros((len(line), 4, 3))
-        corner[:, :, axis] = lines[axis][line][:, None]
-        for k, (db, dc) in enumerate(((0, 0), (1, 0), (1, 1), (0, 1))):
-            corner[:, k, b] = lines[b][cell[b] + db]
-            corner[:, k, c] = lines[c][cell[c] + dc]
-        quads.append(corner if up else corner[:, ::-1])
-        part.append(np.full(len(line), kind))
-        room.append(who)
+        b, c = cell[(axis + 1) % 3], cell[(axis + 2) % 3]
+        same = [np.full(len(b), value) for value in (part, axis, int(up))]
+        faces.append(np.stack([same[0], room, same[1], same[2], line, b, c], axis=1))
 
     for axis in range(3):
         first, second = [slice(None)] * 3, [slice(None)] * 3
@@ -93,22 +88,53 @@ def _faces(owner: np.ndarray, lines: tuple[np.ndarray, np.ndarray, np.ndarray], 
             cell = np.nonzero(where)
             beyond = list(cell)
             beyond[axis] = cell[axis] + (1 if up else 0)
-            emit(axis, cell, cell[axis] + 1, up, 0, free[tuple(beyond)])
-    for level, up, kind in ((0, True, 1), (owner.shape[1] - 1, False, 2)):
+            note(0, axis, up, cell, cell[axis] + 1, free[tuple(beyond)])
+    top = owner.shape[1]
+    for part, level, up in ((1, 0, True), (2, top - 1, False)):
         x, z = np.nonzero(owner[:, level] >= 0)
         cell = (x, np.full(len(x), level), z)
-        emit(1, cell, np.full(len(x), 0 if up else len(lines[1]) - 1), up, kind, free[cell])
+        note(part, 1, up, cell, np.full(len(x), 0 if up else top), free[cell])
     x, z = np.nonzero(solid[:, -1])  # the walls' upper ends, seen from above
-    cell = (x, np.full(len(x), owner.shape[1] - 1), z)
-    emit(1, cell, np.full(len(x), len(lines[1]) - 1), True, 0, np.full(len(x), rooms))
-    corners = np.concatenate(quads).reshape(-1, 3)  # (Q, 4, 3) -> (4 Q, 3)
-    start = 4 * np.arange(len(corners) // 4, dtype=np.int32)[:, None]
-    triangles = np.concatenate(
-        [start + np.array([[0, 1, 2]]), start + np.array([[0, 2, 3]])], axis=1
-    ).reshape(-1, 3)
+    note(0, 1, True, (x, x, z), np.full(len(x), top), np.full(len(x), rooms))
+    return _rectangles(_merged(np.concatenate(faces)), lines)
+
+
+def _merged(faces: np.ndarray) -> np.ndarray:
+    """Neighbouring faces as few rectangles: (Q, 9), the last four columns being first and end of both extents."""
+    table = np.concatenate(
+        [faces[:, :5], faces[:, 5:6], faces[:, 5:6] + 1, faces[:, 6:7], faces[:, 6:7] + 1], axis=1
+    )
+    for low, high, others in ((7, 8, (0, 1, 2, 3, 4, 5, 6)), (5, 6, (0, 1, 2, 3, 4, 7, 8))):
+        table = table[np.lexsort((table[:, low], *(table[:, k] for k in reversed(others))))]
+        alike = (table[1:, others] == table[:-1, others]).all(axis=1) & (table[1:, low] == table[:-1, high])
+        start = np.flatnonzero(np.concatenate([[True], ~alike]))
+        end = np.append(start[1:], len(table)) - 1
+        run = table[start]
+        run[:, high] = table[end, high]
+        table = run
+    return table
+
+
+def _rectangles(table: np.ndarray, lines: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Shell:
+    corners = np.zeros((len(table), 4, 3))
+    for axis in range(3):
+        these = table[:, 2] == axis
+        rows = table[these]
+        b, c = (axis + 1) % 3, (axis + 2) % 3
+        quad = np.zeros((len(rows), 4, 3))
+        quad[:, :, axis] = lines[axis][rows[:, 4]][:, None]
+        for k, (kb, kc) in enumerate(((5, 7), (6, 7), (6, 8), (5, 8))):
+            quad[:, k, b], quad[:, k, c] = lines[b][rows[:, kb]], lines[c][rows[:, kc]]
+        level = rows[:, 0] > 0
+        quad[level] += _LAP * np.array([[-1, 0, -1], [-1, 0, 1], [1, 0, 1], [1, 0, -1]])
+        down = rows[:, 3] == 0
+        quad[down] = quad[down][:, ::-1]
+        corners[these] = quad
+    start = 4 * np.arange(len(table), dtype=np.int32)[:, None]
+    triangles = np.concatenate([start + np.array([[0, 1, 2]]), start + np.array([[0, 2, 3]])], axis=1)
     return Shell(
-        corners,
-        triangles.astype(np.int32),
-        np.repeat(np.concatenate(part), 2),
-        np.repeat(np.concatenate(room), 2),
+        corners.reshape(-1, 3),  # (Q, 4, 3) -> (4 Q, 3)
+        triangles.reshape(-1, 3).astype(np.int32),  # (Q, 6) -> (2 Q, 3)
+        np.repeat(table[:, 0], 2),
+        np.repeat(table[:, 1], 2),
     )

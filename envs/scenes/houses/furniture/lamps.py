@@ -133,14 +133,16 @@ def desk_lamp(dice: Dice) -> Piece:
     return Piece("table lamp", yawed(mesh, dice.integer(-40, 40)))
 
 
-def ceiling_lamp(dice: Dice, over_table: bool) -> Piece:
+def ceiling_lamp(dice: Dice, over_table: bool, plain: bool = False) -> Piece:
     """A lamp under the ceiling, which lies at y = 0: a disc, a pendant, or a chandelier of globes.
 
     Args:
         over_table: it may hang low, because nobody walks there.
+        plain: a disc or spots, as in bathrooms.
     """
     style = dice.choice(
-        ["disc", "pendant", "chandelier", "spots"], (1, 5, 2, 0) if over_table else (5, 2, 1, 2)
+        ["disc", "pendant", "chandelier", "spots"],
+        (1, 5, 2, 0) if over_table else (3, 0, 0, 1) if plain else (4, 3, 1, 1),
     )
     if style == "disc":
         r = dice.uniform(0.17, 0.28)

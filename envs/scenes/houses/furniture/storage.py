@@ -103,7 +103,7 @@ def bookshelf(dice: Dice) -> Piece:
     for i in range(shelves):
         y = 0.07 + i * pitch
         room = pitch - 0.02
-        filled = dice.uniform(0.0, 0.95) if dice.chance(0.85) else 0.0
+        filled = dice.uniform(0.35, 1.0) if dice.chance(0.85) else 0.0
         run = books(dice, -inner, inner, y, d / 2 - 0.04, room, filled)
         if run is not None:
             parts.append(run)
@@ -242,7 +242,7 @@ def coat_rack(dice: Dice) -> Piece:
 
 
 def wall_shelf(dice: Dice) -> Piece:
-    """A board on two brackets; its back hangs on the wall, its board at y = 0."""
+    """A board on two brackets, perhaps with books; its back hangs on the wall, its board at y = 0."""
     w, d = dice.uniform(0.6, 1.1), dice.uniform(0.18, 0.24)
     parts = [soft(0, 0, 0, w, 0.028, d, 0.006)]
     for s in (-1, 1):
@@ -253,9 +253,14 @@ def wall_shelf(dice: Dice) -> Piece:
             )
         )
         parts.append(tube([(x, -0.12, -d / 2 + 0.01), (x, -0.008, d / 2 - 0.06)], 0.006, 5))
-    return Piece(
-        "shelf", join(*parts), (Top(-w / 2 + 0.03, -d / 2 + 0.03, w / 2 - 0.03, d / 2 - 0.02, 0.028, 0.35),)
-    )
+    filled = dice.uniform(0.3, 0.7)
+    run = books(dice, -w / 2 + 0.02, w / 2, 0.028, d / 2 - 0.02, 0.32, filled) if dice.chance(0.7) else None
+    left = -w / 2 + 0.03
+    if run is not None:
+        parts.append(run)
+        left = -w / 2 + w * filled + 0.1
+    top = Top(left, -d / 2 + 0.02, w / 2 - 0.03, d / 2 - 0.01, 0.028, 0.35)
+    return Piece("shelf", join(*parts), (top,) if top.x1 - top.x0 > 0.15 else ())
 
 
 def basket(dice: Dice) -> Piece:

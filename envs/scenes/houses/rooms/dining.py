@@ -117,7 +117,7 @@ def _seated(
             and tight.x1 < r.x1 - 0.02
             and tight.z1 < r.z1 - 0.02
         )
-        others = [solid for solid in space.solids if solid != table.rect]
+        others = space.ways + [solid for solid in space.solids if solid != table.rect]
         if inside and not any(tight.overlaps(o) for o in others) and space.passable(tight):
             space.put(chair, item.x, item.z, item.yaw)
             placed += 1

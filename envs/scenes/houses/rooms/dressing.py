@@ -74,7 +74,9 @@ def dress_windows(space: RoomSpace, dice: Dice, likely: float) -> None:
 def ceiling_light(space: RoomSpace, dice: Dice, over: Placed | None = None) -> None:
     """A lamp in the middle of the ceiling, or over a table."""
     r = space.room.rect
-    piece = lamps.ceiling_lamp(dice, over is not None)
+    piece = lamps.ceiling_lamp(
+        dice, over is not None, space.room.category in ("bathroom", "hallway", "kitchen")
+    )
     x, z = (
         (over.x, over.z) if over is not None else (round((r.x0 + r.x1) / 2, 3), round((r.z0 + r.z1) / 2, 3))
     )

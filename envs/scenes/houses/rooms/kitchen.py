@@ -12,20 +12,14 @@ from envs.scenes.houses.furniture.piece import HANDLE_STYLES, Piece
 from envs.scenes.houses.openings import side_of
 from envs.scenes.houses.rooms.dining import dining_set, table_at_wall
 from envs.scenes.houses.rooms.dressing import greenery, in_corner, in_middle, pictures, strew
-from envs.scenes.houses.space import SIDE_YAW, Placed, RoomSpace, local_point
+from envs.scenes.houses.space import SIDE_YAW, Placed, RoomSpace, local_point, wall_strip
 
 _BEHIND = 0.02
 _RUN_DEPTH = COUNTER_DEPTH + _BEHIND
 
 
 def _strip(space: RoomSpace, side: int, a: float, b: float, depth: float) -> Rect:
-    r = space.room.rect
-    return (
-        Rect(a, r.z0, b, r.z0 + depth),
-        Rect(r.x0, a, r.x0 + depth, b),
-        Rect(a, r.z1 - depth, b, r.z1),
-        Rect(r.x1 - depth, a, r.x1, b),
-    )[side]
+    return wall_strip(space.room.rect, side, a, b, depth)
 
 
 def _free_runs(space: RoomSpace, side: int) -> list[tuple[float, float]]:
