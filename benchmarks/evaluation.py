@@ -157,9 +157,6 @@ def make_environment(run: NavigationRun) -> Any:
     """The environment of a run; scenes are loaded when an episode needs them."""
     import gymnasium
 
-    from envs.registration import register_environments
-
-    register_environments()
     return gymnasium.make(
         TASKS[run.task],
         scene=run.scene,

@@ -211,9 +211,6 @@ def _walk(simulator: Any, agent: Any, settings: ThroughputSettings) -> Callable[
     """A function that takes random steps in `pomagym/PointNav-v0`; new episodes begin off the clock."""
     import gymnasium
 
-    from envs.registration import register_environments
-
-    register_environments()
     env = gymnasium.make(
         "pomagym/PointNav-v0",
         simulator=simulator,

@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def _python(code: str, cwd: Path) -> str:
-    result = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -32,23 +34,26 @@ def test_every_floor_imports_only_floors_below() -> None:
     assert "1 kept, 0 broken" in result.stdout
 
 
-def test_environments_are_found_by_gymnasium_after_install() -> None:
+def test_environments_are_declared_to_tools_that_list_plugins() -> None:
     assert any(point.value.startswith("envs.") for point in entry_points(group="gymnasium.envs"))
 
 
-def test_importing_gymnasium_with_our_plugin_stays_light() -> None:
-    """Registration must not drag the ray caster, numba or torch into every program that imports gymnasium."""
+@pytest.mark.parametrize("before", ["import pomagym", "import envs", ""])
+def test_gymnasium_makes_our_environments(before: str) -> None:
+    """After `import pomagym`, or in one string where only a string can be given (vector envs, config files)."""
+    name = "pomagym/PointNav-v0" if before else "pomagym:pomagym/PointNav-v0"
     code = (
-        "import sys, gymnasium;"
-        "assert 'pomagym/PointNav-v0' in gymnasium.registry, 'not registered';"
-        "print([m for m in ('torch', 'numba', 'trimesh', 'matplotlib', 'rerun') if m in sys.modules])"
+        f"import gymnasium; {before}\nprint(gymnasium.spec({name!r}).id)"
+        if before
+        else (f"import gymnasium\nenv = gymnasium.make({name!r}, size=8)\nprint(env.spec.id)")
     )
-    assert _python(code, ROOT / "tests") == "[]"
+    assert _python(code, ROOT / "tests") == "pomagym/PointNav-v0"
 
 
-def test_help_of_the_command_line_is_quick_to_import() -> None:
+def test_importing_the_package_stays_light() -> None:
+    """Neither registration nor the command line's help may drag in the ray caster, numba or torch."""
     code = (
         "import sys, pomagym.main;"
-        "print([m for m in ('torch', 'numba', 'trimesh', 'matplotlib', 'gymnasium') if m in sys.modules])"
+        "print([m for m in ('torch', 'numba', 'trimesh', 'matplotlib', 'rerun', 'scipy') if m in sys.modules])"
     )
     assert _python(code, ROOT / "tests") == "[]"
