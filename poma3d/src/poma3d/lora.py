@@ -44,6 +44,7 @@ def add_lora(module: nn.Module, settings: LoraSettings | None = None) -> None:
         bias="none",
     )
     inject_adapter_in_model(config, module)
+    module.train(module.training)  # new layers come in training mode, with their dropout on
 
 
 def has_lora(module: nn.Module) -> bool:

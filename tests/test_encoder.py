@@ -1,0 +1,314 @@
+"""The encoder: equal to CLIP on XYZ, views on their own, kept patches, invalid points, bfloat16, LoRA."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from poma3d.encoder import PointMapEncoder, retrieval_embedding
+from poma3d.encoder_config import PRESETS, EncoderConfig, LoraSettings, preset
+from poma3d.errors import SettingError
+from poma3d.lora import has_lora
+
+TINY = EncoderConfig(
+    image_size=32, patch_size=8, width=32, depth=2, heads=2, mlp_width=64, embedding=16, activation="gelu"
+)
+
+
+def points(*views: int, size: int = 32, seed: int = 0, spread: float = 3.0) -> Tensor:
+    """Random point maps (*views, size, size, 3) of a few metres."""
+    return torch.randn(*views, size, size, 3, generator=torch.Generator().manual_seed(seed)) * spread
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    """Largest relative distance between the rows of ``a`` and ``b``."""
+    return float(((a.float() - b.float()).norm(dim=-1) / b.float().norm(dim=-1)).max())
+
+
+@pytest.fixture(scope="module")
+def tiny() -> PointMapEncoder:
+    return PointMapEncoder(TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def mini() -> PointMapEncoder:
+    return PointMapEncoder("mini").eval()
+
+
+@pytest.fixture(scope="module")
+def base() -> PointMapEncoder:
+    return PointMapEncoder("base").eval()
+
+
+# Known answers
+
+
+@pytest.mark.parametrize("name", ["mini", "base"])
+def test_equals_transformers_clip_on_xyz_as_if_it_were_rgb(name: str, request: pytest.FixtureRequest) -> None:
+    encoder: PointMapEncoder = request.getfixturevalue(name)
+    xyz = points(1, size=encoder.config.image_size)
+    with torch.inference_mode():
+        ours = encoder(xyz)
+        theirs = encoder.clip(pixel_values=xyz.movedim(-1, 1))
+    assert torch.allclose(ours.cls, theirs.image_embeds, atol=1e-4)
+    assert torch.allclose(ours.patch_tokens, theirs.last_hidden_state[:, 1:], atol=1e-4)
+    assert ours.scene is None
+
+
+def test_the_presets_have_the_sizes_that_are_promised(mini: PointMapEncoder, base: PointMapEncoder) -> None:
+    assert PRESETS["base"] == EncoderConfig()  # ViT-B/16 at 224, 512
+    assert PRESETS["base"].patches == 196
+    assert sum(p.numel() for p in base.parameters()) == 86_192_640  # CLIP ViT-B/16's vision tower
+    weights = sum(p.numel() for p in mini.parameters())
+    assert 3_000_000 <= weights <= 6_000_000
+    assert weights * 4 < 16e6
+
+
+def test_lora_trains_exactly_the_papers_parameters(base: PointMapEncoder) -> None:
+    adapted = copy.deepcopy(base).add_lora()
+    trainable = {name: p.numel() for name, p in adapted.named_parameters() if p.requires_grad}
+    assert sum(trainable.values()) == 4_718_592
+    assert all(".lora_" in name for name in trainable)
+    assert not any("out_proj" in name for name in trainable)
+
+
+def test_grouped_views_are_encoded_as_flat_ones_are(tiny: PointMapEncoder) -> None:
+    xyz = points(2, 3)
+    grouped, flat = tiny(xyz), tiny(xyz.flatten(0, 1))
+    assert grouped.cls.shape == (2, 3, 16)
+    assert grouped.patch_tokens.shape == (2, 3, 16, 32)
+    assert grouped.valid_patches.shape == (2, 3, 16)
+    assert torch.equal(grouped.cls.flatten(0, 1), flat.cls)
+    assert torch.equal(grouped.patch_tokens.flatten(0, 1), flat.patch_tokens)
+    assert torch.allclose(grouped.scene, flat.cls.reshape(2, 3, 16).mean(1))
+
+
+def test_a_view_says_the_same_in_any_company(tiny: PointMapEncoder) -> None:
+    xyz = points(1, 4)
+    order = torch.tensor([2, 0, 3, 1])
+    together, turned = tiny(xyz), tiny(xyz[:, order])
+    alone = torch.cat([tiny(xyz[:, [v]]).cls for v in range(4)], 1)
+    assert torch.allclose(together.cls, alone, atol=1e-5)
+    assert torch.allclose(together.cls[:, order], turned.cls, atol=1e-5)
+    assert torch.allclose(together.scene, turned.scene, atol=1e-5)
+
+
+def test_retrieval_pools_directions_and_not_lengths() -> None:
+    cls = torch.tensor([[[3.0, 0.0], [0.0, 100.0]]])
+    assert torch.allclose(retrieval_embedding(cls), torch.full((1, 2), 0.5**0.5))
+
+
+# Kept patches (the context of a JEPA)
+
+
+def test_keeping_all_patches_in_another_order_permutes_the_tokens(tiny: PointMapEncoder) -> None:
+    xyz = points(2, 2)
+    order = torch.stack([torch.randperm(16, generator=torch.Generator().manual_seed(i)) for i in range(4)])
+    order = order.reshape(2, 2, 16)
+    whole, kept = tiny(xyz), tiny(xyz, keep=order)
+    assert torch.allclose(kept.cls, whole.cls, atol=1e-5)
+    expected = whole.patch_tokens.gather(2, order[..., None].expand(-1, -1, -1, 32))
+    assert torch.allclose(kept.patch_tokens, expected, atol=1e-5)
+
+
+def test_kept_patches_see_nothing_of_the_others(tiny: PointMapEncoder) -> None:
+    xyz = points(1)
+    keep = torch.tensor([[0, 1, 4, 5]])  # the upper left quarter
+    other = xyz.clone()
+    other[:, 16:] += 5.0
+    other[:, :, 16:] -= 2.0
+    assert torch.equal(tiny(xyz, keep=keep).patch_tokens, tiny(other, keep=keep).patch_tokens)
+    assert not torch.allclose(tiny(xyz).patch_tokens[:, :2], tiny(other).patch_tokens[:, :2])
+
+
+def test_keeping_gathers_after_position_and_first_norm_as_ijepa_does(tiny: PointMapEncoder) -> None:
+    xyz = points(2)
+    keep = torch.tensor([[3, 9, 1], [15, 0, 7]])
+    tower = tiny.clip.vision_model
+    hidden = tower.pre_layrnorm(tower.embeddings(xyz.movedim(-1, 1)))  # (2, 17, 32)
+    rows = torch.cat([torch.zeros(2, 1, dtype=torch.int64), keep + 1], 1)
+    hidden = hidden.gather(1, rows[..., None].expand(-1, -1, 32))
+    expected = tower.encoder(inputs_embeds=hidden).last_hidden_state[:, 1:]
+    assert torch.allclose(tiny(xyz, keep=keep).patch_tokens, expected, atol=1e-5)
+
+
+# Points that are not valid
+
+
+def test_what_is_not_valid_enters_as_zero_whatever_it_held(tiny: PointMapEncoder) -> None:
+    xyz = points(1)
+    valid = torch.ones(1, 32, 32, dtype=torch.bool)
+    valid[:, 5:20, 3:9] = False
+    zeroed = xyz.masked_fill(~valid[..., None], 0.0)
+    dirty = xyz.masked_fill(~valid[..., None], 77.0)
+    dirty[0, 5, 3] = torch.tensor([float("nan"), float("inf"), 1.0])
+    assert torch.equal(tiny(dirty, valid).cls, tiny(zeroed, valid).cls)
+    assert torch.equal(tiny(zeroed, valid).cls, tiny(zeroed).cls)
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("mask_invalid", [False, True])
+def test_no_number_that_is_none_reaches_the_features(poison: float, mask_invalid: bool) -> None:
+    encoder = PointMapEncoder(EncoderConfig(**{**TINY.as_dict(), "mask_invalid": mask_invalid})).eval()
+    xyz = points(2, 2)
+    xyz[0, 1, 3, 4, 2] = poison
+    xyz[1, 0] = poison  # a view without one valid point
+    out = encoder(xyz, torch.ones(2, 2, 32, 32, dtype=torch.bool))
+    assert all(tensor.isfinite().all() for tensor in (out.cls, out.patch_tokens, out.scene))
+    assert not out.valid_patches[1, 0].any()
+    assert out.valid_patches[0, 0].all()
+
+
+def test_masked_patches_are_seen_by_none(tiny: PointMapEncoder) -> None:
+    masking = PointMapEncoder.from_weights(
+        EncoderConfig(**{**TINY.as_dict(), "mask_invalid": True}), tiny.weights()
+    ).eval()
+    xyz = points(1)
+    assert torch.allclose(masking(xyz).cls, tiny(xyz).cls, atol=1e-5)  # nothing to hide, nothing changes
+    xyz[:, :8] = 0.0  # patches 0 to 3 hold no valid point
+    rest = torch.arange(4, 16)[None]
+    out = masking(xyz)
+    assert out.valid_patches.tolist() == [[False] * 4 + [True] * 12]
+    without = tiny(xyz, keep=rest)
+    assert torch.allclose(out.cls, without.cls, atol=1e-5)
+    assert torch.allclose(out.patch_tokens[:, 4:], without.patch_tokens, atol=1e-5)
+    assert not torch.allclose(tiny(xyz).cls, without.cls, atol=1e-3)  # the paper lets them take part
+
+
+# Precision
+
+
+@pytest.mark.parametrize("name", ["mini", "base"])
+def test_bfloat16_agrees_with_float32(name: str, request: pytest.FixtureRequest) -> None:
+    """Tolerance: 1 % of a view embedding's length under autocast, 2 % with bfloat16 weights (8 bits: 0.4 % a step)."""
+    encoder: PointMapEncoder = request.getfixturevalue(name)
+    xyz = points(1, size=encoder.config.image_size) + torch.tensor([4.0, -5.0, 1.0])
+    half = PointMapEncoder.from_weights(
+        encoder.config, {k: v.bfloat16() for k, v in encoder.weights().items()}
+    ).eval()
+    with torch.inference_mode():
+        full = encoder(xyz)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = encoder(xyz)
+        pure = half(xyz)
+    assert pure.cls.dtype == torch.bfloat16
+    assert 0 < relative(mixed.cls, full.cls) < 0.01
+    assert 0 < relative(pure.cls, full.cls) < 0.02
+
+
+def test_two_centimetres_of_relief_eight_metres_away_survive_bfloat16(mini: PointMapEncoder) -> None:
+    """Coordinates cast to bfloat16 step by 3 cm there, and the relief would be gone without a trace."""
+    across = torch.linspace(-1, 1, 112)
+    flat = torch.stack(
+        [torch.full((112, 112), 11.0), 8 + 3 * across.expand(112, 112), 3 * across[:, None].expand(112, 112)],
+        -1,
+    )[None]
+    wall = flat.clone()
+    wall[..., 0] += 0.01 * torch.sin(40 * across) * torch.sin(40 * across[:, None])
+    assert torch.equal(wall[..., 0].bfloat16(), flat[..., 0].bfloat16())
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(mini(wall).patch_tokens, mini(flat).patch_tokens)
+
+
+def test_attention_is_torchs_fused_one(tiny: PointMapEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    real = functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        functional, "scaled_dot_product_attention", lambda *a, **k: calls.append(1) or real(*a, **k)
+    )
+    tiny(points(1))
+    assert len(calls) == TINY.depth
+
+
+# Training
+
+
+def test_every_weight_gets_a_gradient_and_training_changes_the_embedding() -> None:
+    encoder = PointMapEncoder(TINY).train()
+    xyz = points(2, 2)
+    before = encoder(xyz).scene.detach()
+    out = encoder(xyz, keep=torch.tensor([[[0, 5], [1, 9]], [[3, 8], [2, 15]]]))
+    (out.cls.square().mean() + out.patch_tokens.square().mean()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+    assert all(p.grad.abs().sum() > 0 for n, p in encoder.named_parameters() if "k_proj.bias" not in n)
+    with torch.no_grad():
+        for p in encoder.parameters():
+            p -= 0.1 * p.grad
+    assert not torch.allclose(encoder(xyz).scene, before, atol=1e-4)
+
+
+def test_lora_adds_nothing_at_first_and_folds_into_the_weights() -> None:
+    encoder = PointMapEncoder(TINY).eval()
+    xyz = points(2)
+    before, sha = encoder(xyz).cls.detach(), encoder.weights_sha256()
+    encoder.add_lora(LoraSettings(rank=4, alpha=8.0))
+    assert torch.equal(encoder(xyz).cls, before)
+    assert encoder.weights_sha256() == sha
+    with torch.no_grad():
+        for name, p in encoder.named_parameters():
+            if "lora_B" in name:
+                p.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    adapted = encoder(xyz).cls
+    assert not torch.allclose(adapted, before, atol=1e-3)
+    plain = PointMapEncoder.from_weights(TINY, encoder.weights()).eval()
+    assert torch.allclose(plain(xyz).cls, adapted, atol=1e-5)
+    assert has_lora(encoder)
+    assert not has_lora(plain)
+
+
+def test_random_weights_come_from_the_seed_and_leave_torchs_generator_alone() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    one, same, other = (PointMapEncoder(TINY, seed=s).weights_sha256() for s in (1, 1, 2))
+    assert one == same != other
+    assert torch.equal(torch.rand(3), expected)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda e: e(points(1, size=16)), "poma3d.pointmap.resize"),
+        (lambda e: e(points(1).movedim(-1, 1)), "found (1, 3, 32, 32)"),
+        (lambda e: e(points()), "found (32, 32, 3)"),
+        (lambda e: e(points(1, 0)), "found (1, 0, 32, 32, 3)"),
+        (lambda e: e(points(1), torch.ones(1, 32, 32)), "validity must be bool"),
+        (lambda e: e(points(1), torch.ones(1, 16, 32, dtype=torch.bool)), "(1, 16, 32)"),
+        (lambda e: e(points(1), keep=torch.tensor([[16]])), "0 to 15"),
+        (lambda e: e(points(1), keep=torch.tensor([[-1]])), "0 to 15"),
+        (lambda e: e(points(1, 2), keep=torch.tensor([[1]])), "(1, 2, 'K')"),
+        (lambda e: e(points(1), keep=torch.tensor([[1.0]])), "int64"),
+        (lambda e: PointMapEncoder("huge"), "base, mini"),
+        (lambda e: EncoderConfig(patch_size=15), "divides image_size"),
+        (lambda e: EncoderConfig(heads=7), "7 heads"),
+        (lambda e: EncoderConfig(depth=0), "at least 1"),
+        (lambda e: EncoderConfig.from_dict({"colour": 1}), "colour"),
+        (lambda e: LoraSettings(dropout=1.0), "[0, 1)"),
+        (lambda e: PointMapEncoder(TINY).add_lora(LoraSettings(targets=("wings",))), "wings"),
+        (lambda e: PointMapEncoder(TINY).add_lora().add_lora(), "already"),
+        (lambda e: PointMapEncoder.from_weights(TINY, {}), "missing (40)"),
+    ],
+)
+def test_bad_input_is_named(tiny: PointMapEncoder, make, says: str) -> None:
+    with pytest.raises(SettingError) as error:
+        make(tiny)
+    assert says in str(error.value)
+
+
+def test_geometry_and_settings_import_no_torch() -> None:
+    code = (
+        "import sys, poma3d.pointmap, poma3d.encoder_config; poma3d.encoder_config.preset('mini');"
+        "print('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    assert preset("mini").patches == 64
