@@ -157,6 +157,8 @@ def make_environment(run: NavigationRun) -> Any:
     """The environment of a run; scenes are loaded when an episode needs them."""
     import gymnasium
 
+    import envs  # noqa: F401  (makes the names of the environments known)
+
     return gymnasium.make(
         TASKS[run.task],
         scene=run.scene,

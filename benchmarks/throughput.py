@@ -211,6 +211,8 @@ def _walk(simulator: Any, agent: Any, settings: ThroughputSettings) -> Callable[
     """A function that takes random steps in `pomagym/PointNav-v0`; new episodes begin off the clock."""
     import gymnasium
 
+    import envs  # noqa: F401  (makes the names of the environments known)
+
     env = gymnasium.make(
         "pomagym/PointNav-v0",
         simulator=simulator,
