@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
 from envs.embodiment import AgentSpec
+from envs.episodes import Episode, Goal
+from envs.pointnav import PointNavEnv
 from envs.scenes.scene import NO_INSTANCE, Instance, Scene
 from envs.simulators.protocol import Path
 from envs.simulators.raycast import RaycastSimulator
@@ -181,3 +184,15 @@ class RoomSimulator(RaycastSimulator):
 
 def room_simulator(agent: AgentSpec | None = None, scene_id: str = "flat_room") -> RoomSimulator:
     return RoomSimulator(room_scene(scene_id), agent or AgentSpec(), surface=FlatSurface(), threads=1)
+
+
+def room_episode(
+    start: tuple = (2.0, 0.0, 0.0), goal: tuple = (2.0, 0.0, -2.0), heading: float = 0.0
+) -> Episode:
+    rotation = (0.0, math.sin(heading / 2), 0.0, math.cos(heading / 2))
+    return Episode("e", "flat_room", start, rotation, (Goal(goal),))
+
+
+def room_env(*episodes: Episode, **settings: Any) -> PointNavEnv:
+    given = {"episodes": list(episodes)} if episodes else {"episodes": 3}
+    return PointNavEnv(**{"simulator": room_simulator(), "size": (16, 24), **given, **settings})

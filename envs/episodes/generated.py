@@ -6,6 +6,8 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from envs.episodes.episode import Episode
 from poma3d.errors import SettingError
 
@@ -69,6 +71,17 @@ class GeneratedEpisodes(Sequence[Episode]):
 
     def _scene_id(self, index: int) -> str:
         return self._scene_ids[index % len(self._scene_ids)]
+
+
+def episode_generator(seed: int, index: int) -> np.random.Generator:
+    """The random stream of one episode: another for every seed and index.
+
+    Raises:
+        SettingError: a seed that is no whole number of at least 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SettingError(f"seed must be a whole number of at least 0, found {seed!r}")
+    return np.random.default_rng((int(seed), index))
 
 
 def _check_count(count: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from envs.episodes.dataset import Categories
 from envs.episodes.episode import Episode, Goal
-from envs.episodes.generated import generate
+from envs.episodes.generated import episode_generator, generate
 from envs.episodes.pointnav_generator import PointNavSettings, difficulty, keep_probability, random_rotation
 from envs.episodes.view_points import ViewPointSettings, object_goals, scene_of
 from envs.simulators.protocol import Simulator
@@ -102,7 +102,7 @@ class ObjectNavGenerator:
         Raises:
             EpisodeError: no category gives a suitable episode.
         """
-        rng = np.random.default_rng((seed, index))
+        rng = episode_generator(seed, index)
         for which in rng.permutation(len(self.categories)):
             episode = self._episode_of(self.categories[which], index, rng)
             if episode is not None:

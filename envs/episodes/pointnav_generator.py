@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.episodes.episode import Episode, Goal
-from envs.episodes.generated import generate
+from envs.episodes.generated import episode_generator, generate
 from envs.simulators.protocol import Simulator
 from poma3d.errors import EpisodeError, SettingError
 
@@ -90,7 +90,7 @@ def pointnav_episode(
     """
     settings = settings or PointNavSettings()
     surface = simulator.surface
-    rng = np.random.default_rng((seed, index))
+    rng = episode_generator(seed, index)
     for _ in range(settings.max_goals):
         goal = surface.random_navigable_point(rng)
         starts = np.stack([surface.random_navigable_point(rng) for _ in range(_STARTS_PER_GOAL)])

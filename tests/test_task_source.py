@@ -1,0 +1,210 @@
+"""What a person may give an environment, and what is said where it cannot be used."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+from flat_room import room_env, room_episode, room_scene, room_simulator
+
+from envs.embodiment import AgentSpec
+from envs.episodes import Episode, write_episodes
+from envs.locomotion import Action
+from envs.objectnav import ObjectNavEnv
+from envs.pointnav import PointNavEnv
+from envs.registration import ENVIRONMENTS, register_environments
+from envs.simulators.open import open_simulator
+from envs.simulators.shelf import Shelf, SimulatorPool
+from envs.task_source import body_of, list_scenes
+from poma3d.errors import EpisodeError, MissingDependencyError, SettingError
+
+FORWARD, LEFT, RIGHT, STOP = Action.MOVE_FORWARD, Action.TURN_LEFT, Action.TURN_RIGHT, Action.STOP
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    register_environments()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"frame": "robot"}, "unknown frame 'robot'; the frames are world, scene, episode, agent, camera"),
+        ({"size": 0}, "at least 1 pixel, found 0"),
+        ({"size": (3, 4, 5)}, r"size must be \(height, width\)"),
+        ({"size": "big"}, r"size must be \(height, width\)"),
+        ({"hfov": 180}, "strictly between 0 and 180 degrees, found 180"),
+        ({"depth_range": (5.0, 1.0)}, "depth_range must be"),
+        ({"max_steps": 0}, "max_steps must be"),
+        ({"success_distance": 0.0}, "success_distance must be above 0"),
+        ({"agent": "dog"}, "unknown agent preset 'dog'; the presets are pointnav-gibson"),
+        ({"render_mode": "human"}, "render_mode must be None or 'rgb_array'"),
+        ({"episodes": 0}, "number of at least 1, found 0"),
+        ({"episodes": []}, "at least one Episode"),
+        ({"episodes": True}, "found True"),
+        ({"simulator": "unity"}, "unknown simulator 'unity'; the simulators are raycast, habitat"),
+        ({"scene": "procedural:moon"}, "unknown split 'moon'"),
+    ],
+)
+def test_bad_settings_say_what_is_wrong(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        PointNavEnv(**{"scene": room_scene(), "episodes": [room_episode()], **settings}).reset()
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (
+            room_episode(start=(9.0, 0.0, 0.0)),
+            r"'e' in flat_room: its start .* is off the surface \(no place near",
+        ),
+        (room_episode(start=(0.0, 5.0, 0.0)), "is off the surface"),
+        (room_episode(goal=(0.0, 0.0, 0.0)), "'e' in flat_room: none of its 1 goals can be reached"),
+        (
+            replace(room_episode(), start_rotation=(1.0, 0.0, 0.0, 0.0)),
+            "'e' in flat_room: rotation .* leans by 180",
+        ),
+        (replace(room_episode(), goals=()), "'e' has no goal"),
+    ],
+)
+def test_episodes_that_cannot_run_say_why(bad: Episode, message: str) -> None:
+    env = room_env(bad, room_episode())
+    with pytest.raises(EpisodeError, match=message):
+        env.reset()
+    with pytest.raises(SettingError, match="no episode is running"):
+        env.step(FORWARD)
+    env.reset()  # the next one runs
+    env.step(FORWARD)
+
+
+def test_an_absent_scene_is_told_with_the_places_looked_at(tmp_path: Path) -> None:
+    write_episodes(tmp_path / "val.json.gz", [replace(room_episode(), scene_id="gone.glb")])
+    env = PointNavEnv(episodes=tmp_path / "val.json.gz", scenes_dir=tmp_path)
+    with pytest.raises(EpisodeError, match=r"'gone\.glb' is absent; looked for .*gone\.glb"):
+        env.reset()
+    with pytest.raises(EpisodeError, match=r"no episode .* is in the scene other"):
+        PointNavEnv(scene="other.glb", episodes=tmp_path / "val.json.gz")
+
+
+def test_other_failures_have_names_too() -> None:
+    env = room_env(room_episode())
+    with pytest.raises(SettingError, match="call reset"):
+        _ = env.simulator
+    env.reset()
+    with pytest.raises(SettingError, match="unknown action 7; the actions are 0 stop, 1 move_forward"):
+        env.step(7)
+    with pytest.raises(EpisodeError, match="no episode with id 'x'"):
+        env.reset(options={"episode_id": "x"})
+    sofa = replace(room_episode(), object_category="unicorn")
+    with pytest.raises(EpisodeError, match="searches 'unicorn', which is none of the categories chair"):
+        ObjectNavEnv(episodes=[sofa], simulator=room_simulator()).reset()
+    with pytest.raises(EpisodeError, match="none of its 1 goals has a view point"):
+        ObjectNavEnv(episodes=[replace(sofa, object_category="sofa")], simulator=room_simulator()).reset()
+
+
+def test_habitat_is_named_with_the_command_that_installs_it() -> None:
+    try:
+        import habitat_sim  # noqa: F401  # type: ignore[import-not-found]
+    except ImportError:
+        with pytest.raises(MissingDependencyError, match=r"conda create .* habitat-sim"):
+            open_simulator(room_scene(), backend="habitat")
+
+
+# Scenes and simulators.
+
+
+def test_scenes_are_lists_or_the_first_houses_of_a_split() -> None:
+    assert list_scenes("procedural:val:2") == ["procedural:val:0000", "procedural:val:0001"]
+    assert list_scenes("procedural:val:0007") == ["procedural:val:0007"]
+    assert list_scenes(["a.glb", "b.glb"]) == ["a.glb", "b.glb"]
+    assert len(list_scenes(None)) == 5
+    with pytest.raises(SettingError, match="empty"):
+        list_scenes([])
+
+
+def test_settings_change_a_preset() -> None:
+    body = body_of("objectnav-hm3d", size=(10, 20), hfov=60, max_steps=7)
+    assert (body.camera.height, body.camera.width, body.camera.hfov, body.max_steps) == (10, 20, 60, 7)
+    assert body.turn_angle == 30.0
+    assert body_of(AgentSpec(radius=0.3), size=8).camera.width == 8
+
+
+class Fake:
+    """A simulator that only counts."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.size, self.closed = size, 0
+
+    def memory_bytes(self) -> int:
+        return self.size
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_simulators_are_shared_and_closed_by_the_last_user() -> None:
+    pool, fake = SimulatorPool(), Fake()
+    assert pool.borrow(("a",), lambda: fake) is fake  # type: ignore[arg-type,return-value]
+    assert pool.borrow(("a",), lambda: Fake()) is fake  # type: ignore[arg-type,return-value]
+    pool.give_back(("a",))
+    assert fake.closed == 0
+    pool.give_back(("a",))
+    assert fake.closed == 1
+
+
+def test_a_shelf_keeps_the_last_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, Fake] = {}
+
+    def open_fake(spec: Any, *_: Any, **__: Any) -> Fake:
+        made[spec] = Fake(40)
+        return made[spec]
+
+    monkeypatch.setattr("envs.simulators.shelf.open_simulator", open_fake)
+    shelf = Shelf(AgentSpec(), "raycast", str, budget=100, pool=SimulatorPool())
+    for name in "abac":
+        shelf.simulator(name)
+    assert [made[name].closed for name in "abc"] == [0, 1, 0], "b was used least lately"
+    shelf.close()
+    shelf.close()
+    assert [fake.closed for fake in made.values()] == [1, 1, 1]
+
+
+def test_environments_of_one_scene_share_its_simulator(tmp_path: Path) -> None:
+    first, second = (PointNavEnv("procedural:val:1", episodes=2, size=16) for _ in range(2))
+    first.reset()
+    second.reset()
+    assert first.simulator is second.simulator
+    first.close()
+    first.close()
+    second.step(FORWARD)
+    second.close()
+    first.reset()  # opens it again
+    first.step(FORWARD)
+    first.close()
+
+
+def test_defaults_need_no_file() -> None:
+    for name in ENVIRONMENTS:
+        env = gymnasium.make(name, size=16)
+        observation, info = env.reset(seed=0)
+        assert info["scene_id"] == "procedural:val:0000"
+        assert observation["valid"].any()
+        assert math.isfinite(info["distance_to_goal"])
+        assert info["distance_to_goal"] >= 1.0
+        env.close()
+
+
+def test_registration_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, gymnasium, envs.registration as r; r.register_environments(); r.register_environments();"
+        "assert 'pomagym/PointNav-v0' in gymnasium.registry;"
+        "print([m for m in ('torch', 'numba', 'embreex', 'trimesh', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
