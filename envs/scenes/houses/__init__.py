@@ -4,7 +4,7 @@
 ``procedural:val:20`` into the ids of the first twenty.
 """
 
-from envs.scenes.houses.house import generate_house
+from envs.scenes.houses.generate import generate_house
 from envs.scenes.houses.names import DEFAULT_COUNT, PREFIX, SPLITS, parse_id, parse_procedural, scene_id
 from envs.scenes.houses.settings import GENERATOR_VERSION, HouseSettings
 from envs.scenes.scene import Scene

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -56,7 +57,7 @@ class Dice:
         """One of the options, by weight where given."""
         if weights is None:
             return options[self.integer(0, len(options) - 1)]
-        left = self.random() * sum(weights)
+        left = self.random() * math.fsum(weights)  # not sum, which Python 3.12 rounds otherwise
         for option, weight in zip(options, weights, strict=True):
             left -= weight
             if left < 0:

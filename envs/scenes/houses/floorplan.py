@@ -8,6 +8,7 @@ stepped footprints; mirroring and turning give the rest of the variety.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import fsum
 from typing import NamedTuple
 
 from envs.scenes.houses.dice import Dice
@@ -97,7 +98,7 @@ _PROGRAMMES: dict[int, tuple[tuple[str, ...], ...]] = {
 
 _WIDTHS = {
     "bedroom": (3.0, 4.2),
-    "bathroom": (1.9, 2.7),
+    "bathroom": (2.05, 2.8),
     "kitchen": (2.6, 3.8),
     "study": (2.4, 3.4),
     "dining room": (3.0, 4.0),
@@ -105,7 +106,7 @@ _WIDTHS = {
 """Narrowest and widest room of a kind along its row, metres between the walls' middles."""
 _DEPTHS = {
     "bedroom": (3.2, 4.4),
-    "bathroom": (2.2, 3.0),
+    "bathroom": (2.3, 3.1),
     "kitchen": (2.8, 4.0),
     "study": (2.6, 3.6),
     "dining room": (3.1, 4.2),
@@ -133,10 +134,10 @@ def _hub(dice: Dice, others: list[str]) -> list[tuple[str, Rect]]:
                 else depths
             )
         else:
-            spare = living.depth - sum(depths)
+            spare = living.depth - fsum(depths)
             if -0.8 < spare < 0.8:
                 depths[0] += spare
-        total = sum(depths)
+        total = fsum(depths)
         z = round(dice.choice([0.0, living.depth - total]), 4)
         for name, depth in zip(dice.shuffled(stack) if side > 0 else stack, depths, strict=True):
             width = dice.length(*_WIDTHS[name]) + (0.4 if name == "bathroom" else 0.0)
@@ -179,7 +180,7 @@ def _corridor(dice: Dice, others: list[str]) -> list[tuple[str, Rect]]:
     if len(rest) % 2 == 0 and not single:
         above, below = rest[0::2], rest[1::2]
     upper, lower = _row(dice, above, dice.chance(0.5)), _row(dice, below, dice.chance(0.5))
-    reach = [sum(width for _, width, _ in row) for row in (upper, lower)]
+    reach = [fsum(width for _, width, _ in row) for row in (upper, lower)]
     if lower and abs(reach[0] - reach[1]) < 0.9:  # no sliver of outer wall at the far end
         row, missing = (upper, reach[1] - reach[0]) if reach[0] < reach[1] else (lower, reach[0] - reach[1])
         name, width, depth = row[0]

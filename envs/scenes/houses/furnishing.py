@@ -30,7 +30,7 @@ _ESSENTIAL: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """What makes a room what it is: one category of each group."""
 
-_ATTEMPTS = 6
+_ATTEMPTS = 8
 
 
 def _missing(space: RoomSpace) -> int:

@@ -13,8 +13,11 @@ _REACH = 4
 """Cells kept free on all sides of the way: for a radius of 0.18 m on a grid of 5 cm that rounds against the agent."""
 _ENOUGH = 0.2
 """Floor of a room that must be reached, square metres, after the agent's radius is taken off."""
-_POCKET = 0.4
+_POCKET = 0.7
 """Floor of a room that may be cut off behind furniture, square metres, likewise."""
+
+_FIXED = ("curtain", "radiator")
+"""What hangs on the walls and stays."""
 
 
 def walkable(
@@ -54,28 +57,34 @@ def walkable(
     return minimum_filter(free.view(np.uint8), window, mode="constant").view(bool), (x0, z0)
 
 
-def unreached_rooms(layout: Layout, openings: list[Opening], solids: list[Rect]) -> list[int]:
-    """Rooms of which too little can be reached from the largest connected part of the house."""
+def unreached_rooms(
+    layout: Layout, openings: list[Opening], solids: list[Rect]
+) -> dict[int, tuple[float, float]]:
+    """Rooms of which too little can be reached from the largest connected part of the house.
+
+    Returns:
+        The middle (x, z) of the floor that is cut off, by the index of its room.
+    """
     grid, (x0, z0) = walkable(layout, openings, solids)
     parts, count = label(grid)  # type: ignore[misc]
-    if count == 0:
-        return list(range(len(layout.rooms)))
-    main = int(np.bincount(parts.ravel())[1:].argmax()) + 1
-    out = []
+    main = int(np.bincount(parts.ravel())[1:].argmax()) + 1 if count else -1
+    out = {}
     for i, room in enumerate(layout.rooms):
         r = room.rect
-        own = parts[
-            int((r.x0 - x0) / CELL) : int((r.x1 - x0) / CELL) + 1,
-            int((r.z0 - z0) / CELL) : int((r.z1 - z0) / CELL) + 1,
-        ]
-        reached, walk = int((own == main).sum()), int((own > 0).sum())
-        if reached * CELL * CELL < _ENOUGH or (walk - reached) * CELL * CELL > _POCKET:
-            out.append(i)
+        first = int((r.x0 - x0) / CELL), int((r.z0 - z0) / CELL)
+        own = parts[first[0] : int((r.x1 - x0) / CELL) + 1, first[1] : int((r.z1 - z0) / CELL) + 1]
+        lost = (own > 0) & (own != main)
+        if (own == main).sum() * CELL * CELL < _ENOUGH or lost.sum() * CELL * CELL > _POCKET:
+            columns, rows = np.nonzero(lost) if lost.any() else np.nonzero(own == own)
+            out[i] = (
+                x0 + (first[0] + float(np.median(columns)) + 0.5) * CELL,
+                z0 + (first[1] + float(np.median(rows)) + 0.5) * CELL,
+            )
     return out
 
 
 def make_way(layout: Layout, openings: list[Opening], spaces: list[RoomSpace]) -> int | None:
-    """Take furniture away until every room can be reached, the least important and last placed first.
+    """Take furniture away until every room can be reached: what is nearest to the floor cut off, essentials last.
 
     Returns:
         How many pieces were taken away; None where even that does not join all rooms.
@@ -87,21 +96,23 @@ def make_way(layout: Layout, openings: list[Opening], spaces: list[RoomSpace]) -
         lost = unreached_rooms(layout, openings, solids)
         if not lost:
             return removed
-        near = set(lost) | {j for o in openings for i in o.rooms for j in o.rooms if i in lost}
+        room, (x, z) = min(lost.items())
+        near = {room} | {j for o in openings if room in o.rooms for j in o.rooms}
         victims = [
             item
             for space in spaces
-            if space.index in near
             for item in space.placed
-            if item.solid and item.piece.category not in ("curtain", "radiator")
+            if space.index in near and item.solid and item.piece.category not in _FIXED
         ]
         if not victims:
             return None
-        victim = max(
-            range(len(victims)), key=lambda k: (victims[k].room in lost, not victims[k].essential, k)
-        )
-        take_away(spaces, victims[victim])
+        take_away(spaces, min(victims, key=lambda item: (item.essential, _distance(item.rect, x, z))))
         removed += 1
+
+
+def _distance(rect: Rect, x: float, z: float) -> float:
+    """From a point to the farther of the two gaps along x and z; 0 inside."""
+    return max(rect.x0 - x, x - rect.x1, rect.z0 - z, z - rect.z1, 0.0)
 
 
 def take_away(spaces: list[RoomSpace], item: Placed) -> None:

@@ -11,7 +11,7 @@ from scipy.ndimage import label
 from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.floorplan import PlanRoom, Rect
 from envs.scenes.houses.furniture.piece import Piece
-from envs.scenes.houses.openings import Opening, side_of
+from envs.scenes.houses.openings import Opening
 from envs.scenes.houses.shapes import direction
 
 CELL = 0.05
@@ -47,6 +47,11 @@ class Placed:
     def rect(self) -> Rect:
         """Its footprint."""
         return footprint(self.piece.width, self.piece.depth, self.x, self.z, self.yaw)
+
+
+def evenly(low: float, high: float, step: float) -> np.ndarray:
+    """low, low + step, ... up to high; `numpy.arange` may round otherwise on other processors."""
+    return low + step * np.arange(max(0, int((high - low) / step + 1e-6) + 1))
 
 
 def wall_strip(room: Rect, side: int, start: float, end: float, depth: float) -> Rect:
@@ -243,7 +248,7 @@ class RoomSpace:
             low, high = a + width / 2 + gap, b - width / 2 - gap
             if high < low:
                 continue
-            steps = np.append(low + 0.1 * np.arange(int((high - low) / 0.1) + 1), high)
+            steps = np.append(evenly(low, high, 0.1), high)
             columns += [(side, steps, gap), (side, steps, 0.13)] if self.windows else [(side, steps, gap)]
         if not columns:
             empty = np.zeros((0, 4))
@@ -279,7 +284,7 @@ class RoomSpace:
         inside &= (before[:, 2] <= r.x1 + 0.01) & (before[:, 3] <= r.z1 + 0.01)
         keep = inside & ~_hits(rect, taken) & ~_hits(before, self.solids)
         x, z = np.where(flat, along, middle), np.where(flat, middle, along)
-        return Spots(side[keep], x[keep], z[keep], end[keep] - off[keep] * 0.0, rect[keep], before[keep])
+        return Spots(side[keep], x[keep], z[keep], end[keep], rect[keep], before[keep])
 
     def against_wall(
         self,
@@ -337,8 +342,8 @@ class RoomSpace:
         wide, deep = width / 2 + margin, depth / 2 + margin
         if r.width < 2 * wide or r.depth < 2 * deep:
             return None
-        xs = np.arange(r.x0 + wide, r.x1 - wide + 1e-6, 0.1)
-        zs = np.arange(r.z0 + deep, r.z1 - deep + 1e-6, 0.1)
+        xs = evenly(r.x0 + wide, r.x1 - wide, 0.1)
+        zs = evenly(r.z0 + deep, r.z1 - deep, 0.1)
         x, z = (a.ravel() for a in np.meshgrid(xs, zs, indexing="ij"))
         outer = np.stack([x - wide, z - deep, x + wide, z + deep], axis=1)
         inner = np.stack([x - width / 2, z - depth / 2, x + width / 2, z + depth / 2], axis=1)
@@ -363,77 +368,6 @@ class RoomSpace:
             if self.passable(Rect(*spots.rect[k].tolist())):
                 return round(float(spots.x[k]), 4), round(float(spots.z[k]), 4)
         return None
-
-    def hang(
-        self,
-        dice: Dice,
-        piece: Piece,
-        y: float,
-        *,
-        above: Placed | None = None,
-        like: Liking | None = None,
-        sides: Sequence[int] = (0, 1, 2, 3),
-    ) -> Placed | None:
-        """Hang a flat piece on a free stretch of wall with its origin at height y; over ``above`` where given."""
-        low, high = float(piece.mesh.vertices[:, 1].min()) + y, float(piece.mesh.vertices[:, 1].max()) + y
-        r = self.room.rect
-        half, out = piece.width / 2, piece.depth
-        rows: list[tuple[float, int, float]] = []
-        for side in sides:
-            a, b = (r.x0, r.x1) if side % 2 == 0 else (r.z0, r.z1)
-            taken = [
-                (o.start - 0.14, o.end + 0.14)
-                for o in self.openings
-                if side_of(o, r) == side and o.high + 0.1 > low
-            ]
-            taken += [
-                (s - 0.06, e + 0.06)
-                for k, s, e, lo, hi in self.hung
-                if k == side and lo < high + 0.05 and hi > low - 0.05
-            ]
-            for item in self.placed:
-                if (
-                    item.on is None
-                    and item.piece.height + item.y > low - 0.03
-                    and item.y < high
-                    and item.solid
-                ):
-                    across = self._off_wall(item.rect, side)
-                    if across < 0.3:
-                        taken.append(
-                            (item.rect.x0, item.rect.x1) if side % 2 == 0 else (item.rect.z0, item.rect.z1)
-                        )
-            for leaf in (d.leaf(r) for d in self.doors if d.swing == self.index):
-                if self._off_wall(leaf, side) < 0.25:
-                    taken.append((leaf.x0, leaf.x1) if side % 2 == 0 else (leaf.z0, leaf.z1))
-            if above is not None:
-                if SIDE_YAW[side] != above.yaw:
-                    continue
-                steps = np.array([above.x if side % 2 == 0 else above.z])
-            else:
-                steps = np.arange(a + half + 0.12, b - half - 0.12, 0.15)
-            for s in steps:
-                s = float(s)
-                strip = wall_strip(r, side, s - half, s + half, out)
-                if not a + half <= s <= b - half or any(s - half < e and s + half > f for f, e in taken):
-                    continue
-                if out < 0.1 or not any(way.overlaps(strip) for way in self.ways):
-                    rows.append((s, side, abs(s - (a + b) / 2)))
-        if not rows:
-            return None
-        at, side, _ = (
-            rows[0] if above is not None else dice.choice(rows, [1.0 / (0.4 + row[2]) for row in rows])
-        )
-        depth = -float(piece.mesh.vertices[:, 2].min()) + 0.002
-        wall = (r.z0, r.x0, r.z1, r.x1)[side]
-        off = wall + depth if side < 2 else wall - depth
-        x, z = (at, off) if side % 2 == 0 else (off, at)
-        self.hung.append((side, at - half, at + half, low, high))
-        return self.put(piece, round(x, 4), round(z, 4), SIDE_YAW[side], y=y, solid=False)
-
-    def _off_wall(self, rect: Rect, side: int) -> float:
-        r = self.room.rect
-        return (rect.z0 - r.z0, rect.x0 - r.x0, r.z1 - rect.z1, r.x1 - rect.x1)[side]
 
 
 def local_point(item: Placed, x: float, z: float) -> tuple[float, float]:

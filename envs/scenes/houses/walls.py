@@ -14,7 +14,7 @@ from envs.scenes.houses.floorplan import Layout
 from envs.scenes.houses.openings import Opening
 
 _LAP = 0.01
-"""How far floors and ceilings reach under and over the walls, metres, so that no ray slips through their edges."""
+"""How far ceilings reach over the walls, metres, so that no ray slips out between the two."""
 _FREE_OPENING = 1000
 _OUTSIDE = -1
 _WALL = -2
@@ -125,8 +125,7 @@ def _rectangles(table: np.ndarray, lines: tuple[np.ndarray, np.ndarray, np.ndarr
         quad[:, :, axis] = lines[axis][rows[:, 4]][:, None]
         for k, (kb, kc) in enumerate(((5, 7), (6, 7), (6, 8), (5, 8))):
             quad[:, k, b], quad[:, k, c] = lines[b][rows[:, kb]], lines[c][rows[:, kc]]
-        level = rows[:, 0] > 0
-        quad[level] += _LAP * np.array([[-1, 0, -1], [-1, 0, 1], [1, 0, 1], [1, 0, -1]])
+        quad[rows[:, 0] == 2] += _LAP * np.array([[-1, 0, -1], [-1, 0, 1], [1, 0, 1], [1, 0, -1]])
         down = rows[:, 3] == 0
         quad[down] = quad[down][:, ::-1]
         corners[these] = quad

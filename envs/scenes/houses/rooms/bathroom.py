@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.furniture import bathroom, decor, storage
+from envs.scenes.houses.hanging import hang
 from envs.scenes.houses.rooms.dressing import in_corner, strew
 from envs.scenes.houses.space import Placed, RoomSpace, footprint, local_point
 
@@ -24,11 +25,28 @@ def _wet(space: RoomSpace, dice: Dice, compact: bool) -> Placed | None:
 
 def furnish_bathroom(space: RoomSpace, dice: Dice, density: float, compact: bool) -> None:
     """Furnish one bathroom."""
-    wet = _wet(space, dice, compact)
-    space.against_wall(dice, bathroom.toilet(dice), front=0.5, gap=0.02, essential=True, width=0.7)
-    basin = space.against_wall(
-        dice, bathroom.washbasin(dice), front=0.55, gap=0.02, essential=True, width=0.7
+    side, front = (0.56, 0.4) if compact else (0.7, 0.5)
+    wet = None if compact else _wet(space, dice, compact)
+    space.against_wall(
+        dice,
+        bathroom.toilet(dice),
+        front=front,
+        gap=0.02,
+        like=in_corner if compact else None,
+        essential=True,
+        width=side,
     )
+    basin = space.against_wall(
+        dice,
+        bathroom.washbasin(dice),
+        front=front,
+        gap=0.02,
+        like=in_corner if compact else None,
+        essential=True,
+        width=side,
+    )
+    if compact:  # in the smallest bathrooms the shower takes what is left
+        wet = _wet(space, dice, compact)
     if basin is None:
         small = bathroom.washbasin(dice.fork("small"))
         basin = space.against_wall(dice, small, front=0.45, gap=0.02, essential=True)
@@ -37,7 +55,7 @@ def furnish_bathroom(space: RoomSpace, dice: Dice, density: float, compact: bool
         for width in (min(basin.piece.width, 1.0), 0.5, 0.4):
             mirror = bathroom.mirror(dice, width)
             if (
-                space.hang(dice, mirror, max(1.5, basin.piece.height + 0.12 + mirror.height), above=basin)
+                hang(space, dice, mirror, max(1.5, basin.piece.height + 0.12 + mirror.height), above=basin)
                 is not None
             ):
                 break
@@ -58,4 +76,4 @@ def furnish_bathroom(space: RoomSpace, dice: Dice, density: float, compact: bool
             if item is not None and item.piece.tops and item.piece.category != "bookshelf":
                 strew(space, dice, item, (decor.bottle, decor.cup), 1)
     for _ in range(dice.integer(1, 2)):
-        space.hang(dice, bathroom.towel(dice), 1.25)
+        hang(space, dice, bathroom.towel(dice), 1.25)

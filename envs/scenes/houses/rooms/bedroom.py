@@ -5,6 +5,7 @@ from __future__ import annotations
 from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.furniture import beds, decor, electronics, lamps, seating, storage
 from envs.scenes.houses.furniture.piece import Piece
+from envs.scenes.houses.hanging import hang
 from envs.scenes.houses.rooms.dressing import (
     TABLE_THINGS,
     cushions,
@@ -163,7 +164,7 @@ def furnish_bedroom(space: RoomSpace, dice: Dice, density: float, compact: bool)
     space_left = [bed, dresser]
     pictures(space, dice, dice.integer(0, 2) if dice.chance(density) else 0, space_left)
     if dice.chance(0.4 * density):
-        shelf = space.hang(dice, storage.wall_shelf(dice), 1.45)
+        shelf = hang(space, dice, storage.wall_shelf(dice), 1.45)
         if shelf is not None:
             shelf_things(space, dice, shelf, 1.3)
     greenery(space, dice, 0.2 * density)

@@ -32,9 +32,9 @@ def dining_set(
     turn = dice.integer(0, 1) if abs(r.width - r.depth) < 0.8 else int(r.depth > r.width)
     wall = dice.chance(0.5) and not in_center
     for count in range(seats, 1, -1 if round_ else -2):
-        w, d = (0.8 + 0.1 * count,) * 2 if round_ else (0.55 + 0.58 * ((count + 1) // 2), 0.88)
+        w, d = (0.8 + 0.1 * count,) * 2 if round_ else (0.45 + 0.52 * ((count + 1) // 2), 0.86)
         if not round_ and count >= 6:
-            w -= 0.45  # two sit at the ends
+            w -= 0.4  # two sit at the ends
         across = (w, d) if turn == 0 else (d, w)
 
         def by_wall(spots: Spots, across: tuple[float, float] = across) -> np.ndarray:
@@ -42,9 +42,7 @@ def dining_set(
             z = np.minimum(spots.z - r.z0, r.z1 - spots.z) - across[1] / 2
             return -np.abs(np.minimum(x, z) - 0.85)
 
-        spot = space.standing_free(
-            dice, across[0] + 0.4, across[1] + 0.4, 0.5 if count > 2 else 0.4, by_wall if wall else None
-        )
+        spot = space.standing_free(dice, across[0] + 0.4, across[1] + 0.4, 0.42, by_wall if wall else None)
         if spot is None:
             continue
         table = tables.dining_table(dice, w, d, round_=round_)

@@ -8,6 +8,7 @@ from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.floorplan import Rect
 from envs.scenes.houses.furniture import decor, electronics, lamps, storage
 from envs.scenes.houses.furniture.piece import Piece, Top
+from envs.scenes.houses.hanging import hang
 from envs.scenes.houses.openings import side_of
 from envs.scenes.houses.shapes import moved
 from envs.scenes.houses.space import SIDE_YAW, Placed, RoomSpace, Spots, footprint, local_point
@@ -98,13 +99,13 @@ def pictures(space: RoomSpace, dice: Dice, count: int, above: Sequence[Placed | 
         h = dice.uniform(0.4, 0.7)
         y = max(1.5, item.piece.height + 0.2 + h / 2)
         if y + h / 2 < space.ceiling - 0.1:
-            space.hang(dice, decor.picture(dice, w, h), round(y, 3), above=item)
+            hang(space, dice, decor.picture(dice, w, h), round(y, 3), above=item)
     for _ in range(count):
         shape = dice.choice([(0.4, 0.5), (0.5, 0.7), (0.7, 0.5), (0.9, 0.6), (0.3, 0.3)])
         scale = dice.uniform(0.8, 1.2)
-        space.hang(dice, decor.picture(dice, shape[0] * scale, shape[1] * scale), 1.55)
+        hang(space, dice, decor.picture(dice, shape[0] * scale, shape[1] * scale), 1.55)
     if dice.chance(0.25):
-        space.hang(dice, electronics.clock(dice), 1.85)
+        hang(space, dice, electronics.clock(dice), 1.85)
 
 
 def greenery(space: RoomSpace, dice: Dice, likely: float) -> None:

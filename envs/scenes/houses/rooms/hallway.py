@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.furniture import bathroom, decor, lamps, seating, storage, tables
+from envs.scenes.houses.hanging import hang
 from envs.scenes.houses.rooms.dressing import TABLE_THINGS, in_corner, in_middle, pictures, strew
 from envs.scenes.houses.space import RoomSpace
 
@@ -28,7 +29,7 @@ def furnish_hallway(space: RoomSpace, dice: Dice, density: float) -> None:
                     space, dice, console, (*TABLE_THINGS, lamps.table_lamp, decor.photo), dice.integer(1, 3)
                 )
                 mirror = bathroom.mirror(dice, 0.6)
-                space.hang(dice, mirror, 1.6, above=console)
+                hang(space, dice, mirror, 1.6, above=console)
             continue
         maker = {
             "shoes": storage.shoe_rack,

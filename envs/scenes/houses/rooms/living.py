@@ -5,6 +5,7 @@ from __future__ import annotations
 from envs.scenes.houses.dice import Dice
 from envs.scenes.houses.floorplan import Rect
 from envs.scenes.houses.furniture import decor, electronics, lamps, seating, storage, tables
+from envs.scenes.houses.hanging import hang
 from envs.scenes.houses.rooms.dining import dining_set
 from envs.scenes.houses.rooms.dressing import (
     TABLE_THINGS,
@@ -242,7 +243,7 @@ def furnish_living_room(
     above = [sofa, *_along_walls(space, dice, density)]
     pictures(space, dice, dice.integer(1, 3), above)
     if dice.chance(0.4 * density):
-        shelf = space.hang(dice, storage.wall_shelf(dice), 1.5)
+        shelf = hang(space, dice, storage.wall_shelf(dice), 1.5)
         if shelf is not None:
             shelf_things(space, dice, shelf, 1.3)
     greenery(space, dice, 0.3 * density)
