@@ -1,0 +1,143 @@
+"""Evaluating a policy: settings, jobs, recordings, and a crash inside a real environment."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from flat_room import room_scene
+
+from benchmarks.evaluation import (
+    NavigationRun,
+    NavigationRunnerFactory,
+    by_scene,
+    episode_source,
+    evaluate,
+    height_and_width,
+    job_name,
+    list_jobs,
+)
+from benchmarks.results import read_episodes
+from benchmarks.workers import run_jobs
+from envs.scenes.mesh import save_scene
+from poma3d.errors import FileError, SettingError
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scenes") / "room.glb"
+    save_scene(room_scene(), path)
+    return str(path)
+
+
+def untimed(record):
+    return {key: value for key, value in record.items() if not key.startswith("time_")}
+
+
+class Fatal:
+    """A policy that takes its process down in the middle of an episode, once."""
+
+    privileged = False
+
+    def __init__(self, policy, mark):
+        self.name, self.reset = policy.name, policy.reset
+        self._policy, self._mark, self._steps = policy, mark, 0
+
+    def act(self, observation):
+        self._steps += 1
+        if self._steps == 25 and not self._mark.exists():
+            self._mark.touch()
+            os._exit(9)
+        return self._policy.act(observation)
+
+
+@dataclass(frozen=True)
+class FatalFactory(NavigationRunnerFactory):
+    mark: str = ""
+
+    def __call__(self):
+        runner = super().__call__()
+        runner._policy = Fatal(runner._policy, Path(self.mark))
+        return runner
+
+
+def test_a_policy_that_crashes_in_a_real_environment_loses_nothing(tmp_path, house):
+    run = NavigationRun(house, 5, policy="random", size=(6, 8), max_steps=20)
+    jobs = list_jobs(run)
+    alone, lines = {}, {}
+    run_jobs(NavigationRunnerFactory(run), jobs, lambda job, record: alone.update({job: untimed(record)}))
+    mark = tmp_path / "mark"
+    outcome = run_jobs(
+        FatalFactory(run, mark=str(mark)),
+        jobs[::-1],
+        lambda job, record: lines.update({job: untimed(record)}),
+        workers=2,
+    )
+    assert mark.exists()
+    assert lines == alone
+    assert len(lines) == 5
+    assert len(outcome.retried) == 1
+    assert "exit code 9" in outcome.retried[0].reason
+
+
+def test_a_bad_episode_keeps_the_finished_ones_and_nothing_is_left_of_a_run_without_any(tmp_path, house):
+    run = NavigationRun(house, 3, policy="oracle", size=(6, 8))
+    evaluation = evaluate(run, tmp_path / "r")
+    assert evaluation.summary["measures"]["success"]["mean"] == 1.0
+    assert evaluation.summary["episodes"] == {"asked": 3, "finished": 3}
+    with pytest.raises(FileError):
+        evaluate(NavigationRun(str(tmp_path / "r" / "summary.json"), 3), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+    assert len(read_episodes(tmp_path / "r" / "episodes.jsonl")) == 3
+
+
+def test_a_finished_run_is_not_run_again(tmp_path, house):
+    run = NavigationRun(house, 2, policy="random", size=(6, 8), max_steps=10)
+    evaluate(run, tmp_path)
+    seen = []
+    evaluate(run, tmp_path, on_episode=seen.append)
+    assert not seen
+    evaluate(run, tmp_path, on_episode=seen.append, resume=False)
+    assert len(seen) == 2
+
+
+def test_settings_that_decide_nothing_do_not_change_the_hash_and_others_do(house):
+    run = NavigationRun(house, 5)
+    assert run.as_config() == NavigationRun(house, 5, agent="pointnav-gibson").as_config()
+    assert run.as_config() != NavigationRun(house, 5, seed=1).as_config()
+    assert "workers" not in run.as_config()
+
+
+def test_generated_episodes_are_listed_without_making_any():
+    jobs = list_jobs(NavigationRun("procedural:val:3", 7))
+    assert len(jobs) == len(set(jobs)) == 7
+    assert len({scene for scene, _ in jobs}) == 3
+    grouped = by_scene(jobs)
+    assert sorted(grouped) == sorted(jobs)
+    scenes = [scene for scene, _ in grouped]
+    assert sum(a != b for a, b in itertools.pairwise(scenes)) == 2
+
+
+def test_what_a_person_writes_is_understood():
+    assert episode_source("20") == 20
+    assert episode_source("-3") == -3
+    assert episode_source("val.json.gz") == "val.json.gz"
+    assert height_and_width(()) is None
+    assert height_and_width((5,)) == (5, 5)
+    assert height_and_width((5, 7)) == (5, 7)
+    for bad in ((0,), (1, 2, 3), (4, -1)):
+        with pytest.raises(SettingError):
+            height_and_width(bad)
+    assert job_name(("data/scenes/house.basis.glb", "12")) == "house_12"
+    assert job_name(("procedural:val:3", "a/b")) == "procedural-val-3_a-b"
+
+
+def test_bad_settings_are_refused():
+    for bad in ({"task": "dance"}, {"scene": None}, {"episodes": 0}, {"episodes": -1}):
+        with pytest.raises(SettingError):
+            NavigationRun(**{"scene": "a.glb", "episodes": 3, **bad})
+    with pytest.raises(FileError, match=r"absent\.json\.gz"):
+        NavigationRun("a.glb", "absent.json.gz").as_config()
