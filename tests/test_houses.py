@@ -363,22 +363,22 @@ def floor_and_obstacles(
     corner = scene.bounds[0][[0, 2]] - 0.2
     size = np.ceil((scene.bounds[1][[0, 2]] + 0.2 - corner) / cell).astype(int)
     apart = np.array([i.category in ("wall", "floor", "ceiling", "rug") for i in scene.instances])
-    a, b, c = (
-        scene.vertices[scene.triangles[~apart[scene.instance_ids]][:, k]].astype(float) for k in range(3)
-    )
+    corners = scene.vertices[scene.triangles[~apart[scene.instance_ids]]]  # (M, 3, 3)
+    in_the_way = (corners[..., 1].max(axis=1) > 0.05) & (corners[..., 1].min(axis=1) < height)
+    a, b, c = (corners[in_the_way, k] for k in range(3))
     taken = np.zeros(size, dtype=bool)
     longest = np.sqrt(np.maximum.reduce([((p - q) ** 2).sum(axis=1) for p, q in ((a, b), (b, c), (c, a))]))
     for steps in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512):
         these = (longest <= steps * cell * 0.7) & (longest > (steps / 2 if steps > 1 else 0) * cell * 0.7)
         i, j = (w.ravel() for w in np.meshgrid(np.arange(steps + 1), np.arange(steps + 1)))
-        i, j = i[i + j <= steps] / steps, j[i + j <= steps] / steps
+        i, j = ((w[i + j <= steps] / steps).astype(np.float32)[:, None] for w in (i, j))
         for start in range(0, int(these.sum()), max(1, 2_000_000 // len(i))):
             part = slice(start, start + max(1, 2_000_000 // len(i)))
             p, q, r = a[these][part], b[these][part], c[these][part]
-            points = p[:, None] + (q - p)[:, None] * i[:, None] + (r - p)[:, None] * j[:, None]
+            points = p[:, None] + (q - p)[:, None] * i + (r - p)[:, None] * j
             points = points[(points[..., 1] > 0.05) & (points[..., 1] < height)]
-            at = np.floor((points[:, [0, 2]] - corner) / cell).astype(int)
-            taken[at[:, 0], at[:, 1]] = True
+            at = ((points[:, [0, 2]] - corner) / cell).astype(np.int32)
+            taken.ravel()[at[:, 0] * size[1] + at[:, 1]] = True
     floors = np.zeros(size, dtype=bool)
     rects = [r.outline for r in scene.rooms] + [np.array(d).reshape(2, 2) for d in scene.metadata["doors"]]
     centre = [corner[k] + (np.arange(size[k]) + 0.5) * cell for k in (0, 1)]
