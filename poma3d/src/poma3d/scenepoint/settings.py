@@ -1,0 +1,73 @@
+"""What a person can set about the reading of ScenePoint data. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from poma3d.errors import SettingError
+
+BAD_SCENES = ("refuse", "skip")
+MIXES = ("equal", "proportional")
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Random changes of a whole scene, the same for all its views.
+
+    The ranges are those of the authors' follow-up (UniScene3D); the paper of POMA-3D does not state any.
+
+    Raises:
+        SettingError: a range that is none.
+    """
+
+    quarter_turns: bool = True
+    """Turn about z by 0, 90, 180 or 270 degrees round the centroid of the valid points."""
+    scale: tuple[float, float] = (0.75, 1.25)
+    """Smallest and largest factor about that centroid; (1, 1) leaves the size alone."""
+    translation: float = 1.0
+    """Farthest move along each axis either way, metres; 0 leaves the place alone."""
+
+    def __post_init__(self) -> None:
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise SettingError(f"scale must be (smallest, largest) above 0, found {self.scale!r}")
+        if not 0 <= self.translation < float("inf"):
+            raise SettingError(f"translation must be at least 0 m, found {self.translation!r}")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How scenes are drawn.
+
+    Raises:
+        SettingError: a number out of its range or an unknown word.
+    """
+
+    views: int = 32
+    """Views of a scene, V: of more this many are drawn, of fewer all are taken and some repeated at random."""
+    size: int | None = None
+    """Rows and columns of a point map, pixels; other sizes are sampled down or up to it. None: as on disk."""
+    single_views: bool = False
+    """Take every view of every file as a scene of its own (V = 1): what the warm-up trains on."""
+    augment: AugmentSettings | None = None
+    """Random changes; None leaves scenes as they are, as evaluation wants them."""
+    images: bool = False
+    """Also read the colour pictures."""
+    image_size: int = 224
+    """Rows and columns of the pictures, pixels."""
+    labels: bool = False
+    """Also read categories of pixels, room types and poses, where a file has them."""
+    bad_scenes: str = "refuse"
+    """What to do about a scene that cannot be used: ``refuse`` stops, ``skip`` leaves it out and says so."""
+
+    def __post_init__(self) -> None:
+        for name in ("views", "size", "image_size"):
+            number = getattr(self, name)
+            if name == "size" and number is None:
+                continue
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise SettingError(f"{name} must be a whole number of at least 1, found {number!r}")
+        if self.bad_scenes not in BAD_SCENES:
+            raise SettingError(
+                f"bad_scenes must be one of {', '.join(BAD_SCENES)}, found {self.bad_scenes!r}"
+            )
