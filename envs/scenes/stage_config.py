@@ -14,12 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from poma3d.errors import FileError, SettingError
+from poma3d.errors import FileError
 
 STAGE_SUFFIX = ".stage_config.json"
 DATASET_SUFFIX = ".scene_dataset_config.json"
-_FOLDERS_UP = 2  # HM3D keeps its configuration two folders above the meshes
-_ORIENTATION = ("up", "front", "units_to_meters", "scale")
+
+
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        FileError: the file is missing or holds no JSON object.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise FileError(path, f"a JSON object was expected, but it is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise FileError(path, f"a JSON object was expected, found {type(content).__name__}")
+    return content
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -29,51 +44,13 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         FileError: the file is missing or holds no JSON object.
     """
-    try:
-        config = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise FileError(path, f"a JSON object was expected, but it is not JSON ({error})") from error
-    if str(path).endswith(DATASET_SUFFIX) and isinstance(config, dict):
+    config = read_json_object(path)
+    if str(path).endswith(DATASET_SUFFIX):
         stages = config.get("stages", {})
         config = stages.get("default_attributes", {}) if isinstance(stages, dict) else None
     if not isinstance(config, dict):
         raise FileError(path, "a JSON object of stage attributes was expected")
     return config
-
-
-def config_for(mesh: Path) -> tuple[dict[str, Any], Path | None]:
-    """The attributes that apply to a mesh file, and where they stand; empty and None where nothing says any.
-
-    First ``NAME.stage_config.json`` beside ``NAME.glb`` (unless its ``render_asset`` is another file), then
-    the nearest data-set configuration, in the mesh's folder or at most two above it.
-
-    Raises:
-        FileError: a configuration cannot be read, or two of one folder contradict each other.
-    """
-    beside = mesh.with_name(mesh.stem + STAGE_SUFFIX)
-    if beside.is_file():
-        config = read_config(beside)
-        asset = config.get("render_asset")
-        if not asset or (mesh.parent / str(asset)).resolve() == mesh.resolve():
-            return config, beside
-    folder = mesh.resolve().parent
-    for _ in range(_FOLDERS_UP + 1):
-        found = {
-            path: {key: value for key, value in read_config(path).items() if key in _ORIENTATION}
-            for path in sorted(folder.glob(f"*{DATASET_SUFFIX}"))
-        }
-        if found:
-            path, config = next(iter(found.items()))
-            for other, contradiction in found.items():
-                if contradiction != config:
-                    raise FileError(
-                        other, f"says otherwise than {path.name} about {mesh.name}; name one as stage_config"
-                    )
-            return config, path
-        folder = folder.parent
-    return {}, None
 
 
 def world_from_file(config: Mapping[str, Any], origin: str | os.PathLike[str]) -> np.ndarray:
@@ -121,22 +98,3 @@ def _vector(config: Mapping[str, Any], name: str, default: Any, origin: str | os
     if vector.shape == () and name in ("up", "front"):
         raise FileError(origin, f"{name!r} is {value!r}; a vector of 3 numbers was expected")
     return np.array(np.broadcast_to(vector, (3,)))
-
-
-def resolve_config(
-    mesh: Path, stage_config: str | os.PathLike[str] | Mapping[str, Any] | None
-) -> tuple[Mapping[str, Any], str | os.PathLike[str]]:
-    """The attributes to load ``mesh`` with, given or found, and what errors call their place.
-
-    Raises:
-        FileError: see `config_for`.
-        SettingError: ``stage_config`` is neither a path nor a mapping.
-    """
-    if stage_config is None:
-        config, place = config_for(mesh)
-        return config, place or mesh
-    if isinstance(stage_config, Mapping):
-        return stage_config, "stage_config"
-    if isinstance(stage_config, str | os.PathLike):
-        return read_config(stage_config), stage_config
-    raise SettingError(f"stage_config must be a path or a mapping of attributes, found {stage_config!r}")
