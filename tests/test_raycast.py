@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import multiprocessing
 import threading
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.embodiment import AgentSpec
+from envs.scenes.houses import generate_house
 from envs.scenes.mesh import load_scene
 from envs.scenes.scene import Instance, Scene
 from envs.simulators import embree, raycast
@@ -417,3 +419,9 @@ def test_depth_agrees_with_habitat(golden_dir, scenes_dir, real_scene):
             error = np.abs(views.point_map[..., 2] - recording[f"depth_{name}"])
             assert (error < 0.01).mean() >= 0.999
             assert (error < 0.001).mean() >= 0.995
+
+
+def test_settings_that_hold_a_simulator_can_be_copied() -> None:
+    simulator = RaycastSimulator(generate_house(0))
+    assert copy.deepcopy({"simulator": simulator})["simulator"] is simulator
+    simulator.close()

@@ -509,3 +509,11 @@ def test_a_disagreeing_recording_is_noticed():
     assert all(isinstance(row, Row) for row in rows.values())
     passed = {what for what, row in rows.items() if row.passed}
     assert passed == {"reachability", "rollouts, stopping"}
+
+
+def test_goals_on_corners_of_polygons_spread_as_few_windows_as_others(golden_dir):
+    """From a corner, but for rounding, windows once multiplied until the memory was full."""
+    surface = NavmeshSurface(read_navmesh(golden_dir / "small_house.navmesh"))
+    corners = surface.navmesh.vertices[:100] + np.float32([3e-6, 0.0, -2e-6])
+    wave = surface.distance_field(corners)._wave
+    assert len(wave.windows) < 10 * (len(surface.navmesh.polygons) + len(corners))

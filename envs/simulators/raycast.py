@@ -186,6 +186,10 @@ class RaycastSimulator:
             self._trace(camera, from_camera, to_frame, (nearest, farthest), views)
         return views
 
+    def __deepcopy__(self, memo: dict) -> RaycastSimulator:
+        """Itself: settings that hold a simulator may be copied (Gymnasium's checker does), threads cannot be."""
+        return self
+
     def memory_bytes(self) -> int:
         """Bytes held: geometry, ray-tracing structure, and the surface once it is built; 0 when closed."""
         if self._scene is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.simulators.protocol import Path
-from envs.simulators.walkable.index import index_navmesh
+from envs.simulators.walkable.index import SurfaceIndex, index_navmesh
 from envs.simulators.walkable.navmesh import Navmesh
 from envs.simulators.walkable.paths import path_between, path_lengths
 from envs.simulators.walkable.queries import border_distances, height_on, snap, try_steps
@@ -14,6 +14,8 @@ from poma3d.errors import SceneError, SettingError
 
 _ON_SURFACE = np.float32(1e-2)
 """How far beside the surface a point may lie and still stand on it, metres (habitat-sim's ``isNavigable``)."""
+_INWARDS = 1e-4
+"""How far into its polygon a goal is moved before a wave is sent from it, metres."""
 _MOST_CELLS = 1 << 28
 _MOST_DRAWS = 1000
 
@@ -214,9 +216,8 @@ class PathField:
         self._goal_polygons, self._snapped = snap(surface._places, self._goals)
         self._wave = None
         if len(self._goals) > 1:
-            self._wave = spread_from(
-                surface._index, surface._topology, self._goal_polygons, self._snapped.astype(np.float64)
-            )
+            sources = _into_polygons(surface._index, self._goal_polygons, self._snapped)
+            self._wave = spread_from(surface._index, surface._topology, self._goal_polygons, sources)
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Path length (B,) in metres from points (B, 3) to the nearest goal; infinite: there is none."""
@@ -320,3 +321,17 @@ def _fans(index) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     areas = 0.5 * np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
     first = np.searchsorted(index.islands[polygon], np.arange(len(index.island_areas) + 1))
     return triangles, polygon, np.concatenate([[0.0], np.cumsum(areas)]), first
+
+
+def _into_polygons(index: SurfaceIndex, polygons: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (G, 3) float64 moved by `_INWARDS` towards the centres of their polygons (G,).
+
+    From a point that lies on a corner, but for rounding, a wave leaves through slivers of windows that multiply
+    a hundredfold; a tenth of a millimetre inwards they are as few as from anywhere else.
+    """
+    used = np.arange(index.corners.shape[1]) < index.counts[polygons][:, None]  # (G, corners)
+    corners = index.corners[polygons].astype(np.float64)  # (G, corners, 3)
+    centres = (corners * used[..., None]).sum(axis=1) / used.sum(axis=1)[:, None]
+    inwards = centres - points
+    length = np.linalg.norm(inwards, axis=1, keepdims=True)
+    return points + inwards * np.minimum(1.0, _INWARDS / np.maximum(length, _INWARDS))
