@@ -208,6 +208,13 @@ def _along_walls(space: RoomSpace, dice: Dice, density: float) -> list[Placed]:
     return above
 
 
+def _between_rects(a: Rect, b: Rect, yaw: int) -> Rect:
+    """The floor between two pieces that face each other, as wide as both share."""
+    if yaw % 180 == 0:
+        return Rect(max(a.x0, b.x0), min(a.z0, b.z0), min(a.x1, b.x1), max(a.z1, b.z1))
+    return Rect(min(a.x0, b.x0), max(a.z0, b.z0), max(a.x1, b.x1), min(a.z1, b.z1))
+
+
 def furnish_living_room(
     space: RoomSpace, dice: Dice, density: float, with_dining: bool, compact: bool
 ) -> Placed | None:
@@ -226,11 +233,7 @@ def furnish_living_room(
         if table is not None and dice.chance(0.25 + 0.6 * density):
             _armchairs(space, dice, sofa, table, density)
         _beside_sofa(space, dice, sofa)
-        r = sofa.rect
-        front = local_point(sofa, 0.0, sofa.piece.depth / 2 + 0.3)
-        space.access.append(
-            Rect(min(r.x0, front[0]), min(r.z0, front[1]), max(r.x1, front[0]), max(r.z1, front[1]))
-        )
+        space.access.append(_between_rects(sofa.rect, stand.rect, sofa.yaw))  # nothing blocks the view
     else:
         sofa = space.against_wall(
             dice, seating.sofa(dice, True), front=0.5, gap=0.05, like=in_middle, essential=True, height=0.6
