@@ -15,18 +15,15 @@ from envs.scenes.scene import Instance, Scene
 from envs.simulators.embree import TriangleScene
 from envs.simulators.packets import jobs_per_view, view_tracer
 from envs.simulators.protocol import Surface, Views
+from envs.simulators.render_arguments import SimulatorClosedError, checked_depth_range, rigid_transforms
 from envs.simulators.walkable.cache import scene_navmesh
 from envs.simulators.walkable.surface import NavmeshSurface
-from poma3d.errors import SettingError, UserError
+from poma3d.errors import SettingError
 from poma3d.pointmap import Camera
 
 _BODY_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 _JOBS_A_THREAD = 8
 """Fewest jobs worth another thread: a job takes some 25 microseconds, waking a thread twice that."""
-
-
-class SimulatorClosedError(UserError, RuntimeError):
-    """A simulator was used after it had been closed."""
 
 
 THREADS_VARIABLE = "POMAGYM_THREADS"
@@ -164,18 +161,14 @@ class RaycastSimulator:
             SettingError: poses or transforms of another shape or not finite, or a depth range that is none.
             SimulatorClosedError: the simulator has been closed.
         """
-        poses = _matrices("world_from_camera", world_from_camera)
+        poses = rigid_transforms("world_from_camera", world_from_camera)
         batch = len(poses)
-        nearest, farthest = depth_range
-        if not 0 <= nearest < farthest:
-            raise SettingError(
-                f"depth_range must be (near, far) with 0 <= near < far, found {tuple(depth_range)!r}"
-            )
+        nearest, farthest = checked_depth_range(depth_range)
         from_camera = poses @ _BODY_FROM_OPENCV
         if frame_from_world is None:
             to_frame = from_camera
         else:
-            to_frame = _matrices("frame_from_world", frame_from_world, batch) @ from_camera
+            to_frame = rigid_transforms("frame_from_world", frame_from_world, batch) @ from_camera
         height, width = camera.height, camera.width
         views = Views(
             np.empty((batch, height, width, 3), np.float32),
@@ -268,17 +261,3 @@ class RaycastSimulator:
             with self._state:
                 self._rendering -= 1
                 self._state.notify_all()
-
-
-def _matrices(name: str, values: np.ndarray, batch: int | None = None) -> np.ndarray:
-    """Rigid transforms as (B, 4, 4) float64; a single (4, 4) is repeated where a batch size is given."""
-    matrices = np.asarray(values, dtype=np.float64)
-    if batch is not None and matrices.shape == (4, 4):
-        matrices = np.broadcast_to(matrices, (batch, 4, 4))
-    if matrices.ndim != 3 or matrices.shape[1:] != (4, 4) or batch not in (None, len(matrices)):
-        expected = "(B, 4, 4)" if batch is None else f"(4, 4) or ({batch}, 4, 4)"
-        raise SettingError(f"{name} must have the shape {expected}, found {np.shape(values)}")
-    if not np.isfinite(matrices).all():
-        bad = np.flatnonzero(~np.isfinite(matrices).all(axis=(1, 2)))
-        raise SettingError(f"{name} holds values that are not finite numbers (entry {bad[0]} of the batch)")
-    return matrices
