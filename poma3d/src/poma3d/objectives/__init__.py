@@ -1,0 +1,1 @@
+"""What the backbone is trained for: alignment with language and images, and POMA-JEPA."""
