@@ -90,7 +90,7 @@ def load_scene(
 
         return load_scene_instance(mesh_path, scene_id=scene_id, semantics=semantics)
     if mesh_path.name.endswith(STAGE_SUFFIX):
-        config_path, stage_config = mesh_path, stage_config or read_config(mesh_path)
+        config_path, stage_config = mesh_path, stage_config or mesh_path
         asset = read_config(config_path).get("render_asset")
         if not isinstance(asset, str) or not asset:
             raise FileError(config_path, "names no mesh file; 'render_asset' was expected to")
@@ -98,10 +98,7 @@ def load_scene(
     _check_file(mesh_path)
     stage = stage_of(mesh_path, stage_config)
     mesh = _read_mesh(mesh_path, scene_id)
-    attributes = stage.attributes
-    if stage.origin is None:
-        attributes = frame_by_convention(mesh_path, stage.navmesh, mesh.bounds())
-    transform = world_from_file(attributes, stage.origin or mesh_path)
+    transform = world_from_file(axes_of(stage, mesh.bounds()), stage.origin or mesh_path)
     vertices, triangles, node_of = _in_world(mesh, transform)
     instances, rooms, instance_ids = _objects(
         stage, mesh, transform, (vertices, triangles, node_of), semantics
@@ -115,6 +112,23 @@ def load_scene(
         rooms=rooms,
         metadata={"source": os.fspath(mesh_path)},
     )
+
+
+def axes_of(stage: Stage, bounds: np.ndarray | None = None) -> Mapping[str, Any]:
+    """The attributes that say which way a stage's axes point: its own, else those of convention.
+
+    Args:
+        stage: what `envs.scenes.datasets.stage.stage_of` found.
+        bounds: (2, 3) of the mesh in its file's axes; None reads the file, where they are needed.
+
+    Raises:
+        FileError, SceneError: as `load_scene`.
+    """
+    if stage.origin is not None:
+        return stage.attributes
+    if bounds is None:
+        bounds = _read_mesh(stage.mesh, os.fspath(stage.mesh)).bounds() if stage.navmesh else np.zeros((2, 3))
+    return frame_by_convention(stage.mesh, stage.navmesh, bounds)
 
 
 def save_scene(scene: Scene, path: str | os.PathLike[str]) -> None:
