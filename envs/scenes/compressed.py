@@ -106,14 +106,15 @@ def decode_meshopt(path: Path, data: bytes, view: Mapping[str, Any]) -> np.ndarr
         raise FileError(path, f"its meshopt buffer has the mode {mode!r} and the filter {kind!r}: unknown")
     try:
         if mode == "ATTRIBUTES":
-            values = module.decode_vertex_buffer(count, stride, data, dtype=np.dtype(np.uint8))
-            unpacked = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8).copy()
-            return _exponential(unpacked) if kind == "EXPONENTIAL" else unpacked
-        decode = module.decode_index_buffer if mode == "TRIANGLES" else module.decode_index_sequence
-        indices = np.asarray(decode(count, stride, data))
-        return np.frombuffer(indices.astype(f"<u{stride}").tobytes(), np.uint8)
+            values = module.decode_vertex_buffer(count, stride, data)
+        elif mode == "TRIANGLES":
+            values = module.decode_index_buffer(count, stride, data)
+        else:
+            values = module.decode_index_sequence(count, stride, data)
+        unpacked = np.frombuffer(np.asarray(values).tobytes(), np.uint8)[: count * stride]
     except Exception as error:  # the decoder raises whatever its checks stumble over
         raise FileError(path, f"its meshopt buffer is damaged ({type(error).__name__}: {error})") from error
+    return _exponential(unpacked) if kind == "EXPONENTIAL" else unpacked
 
 
 def _exponential(packed: np.ndarray) -> np.ndarray:

@@ -54,20 +54,18 @@ def frame_by_convention(mesh: Path, navmesh: Path | None, bounds: np.ndarray) ->
     if navmesh is not None:
         low, high = bounds
         turned = np.array([[low[0], low[2], -high[1]], [high[0], high[2], -low[1]]])  # (x, z, -y)
-        fits = [excess(navmesh, box) for box in (bounds, turned)]
-        if None not in fits and (fits[0] < _MARGIN) != (fits[1] < _MARGIN):
-            scans = fits[1] < _MARGIN
+        fits_up, fits_turned = (fits(navmesh, box) for box in (bounds, turned))
+        if fits_up != fits_turned:
+            scans = fits_turned
     return dict(Z_UP) if scans else {}
 
 
-def excess(navmesh: Path, bounds: np.ndarray) -> float | None:
-    """How far a navmesh reaches beyond a box (2, 3), metres; None where the file cannot be read."""
+def fits(navmesh: Path, bounds: np.ndarray) -> bool:
+    """Whether a navmesh lies within a box (2, 3); False too where its file cannot be read."""
     from envs.simulators.walkable.detour_file import read_navmesh
 
     try:
-        own = read_navmesh(navmesh).bounds
+        own = read_navmesh(navmesh).vertices
     except FileError:
-        return None
-    if own is None:
-        return None
-    return float(max((bounds[0] - own[0]).max(), (own[1] - bounds[1]).max(), 0.0))
+        return False
+    return bool((own >= bounds[0] - _MARGIN).all() and (own <= bounds[1] + _MARGIN).all())

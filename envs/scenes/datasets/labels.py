@@ -175,7 +175,7 @@ def instances_of_triangles(
         frames: transforms (4, 4) from the labelled mesh's file to the world that are thought possible; the
             one that makes the extents agree best is taken, the first of equals.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     def misfit(transform: np.ndarray) -> float:
         points = labelled.corners.reshape(-1, 3) @ transform[:3, :3].T + transform[:3, 3]
@@ -188,7 +188,7 @@ def instances_of_triangles(
     if len(told) == len(corners) and np.allclose(told.mean(axis=1), middles, atol=1e-3):
         return labelled.ids
     places, owners = _places(told)
-    distance, nearest = cKDTree(places).query(middles, distance_upper_bound=_REACH, workers=1)
+    distance, nearest = KDTree(places).query(middles, distance_upper_bound=_REACH, workers=1)
     found = np.full(len(corners), -1, np.int64)
     near = np.isfinite(distance)
     found[near] = labelled.ids[owners[nearest[near]]]

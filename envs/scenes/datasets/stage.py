@@ -67,7 +67,12 @@ def stage_of(mesh: Path, stage_config: str | os.PathLike[str] | Mapping[str, Any
     elif isinstance(stage_config, Mapping):
         attributes, origin = dict(stage_config), "stage_config"
     elif isinstance(stage_config, str | os.PathLike):
-        attributes, origin = read_config(stage_config), Path(stage_config)
+        origin = Path(stage_config)
+        if origin.name.endswith(DATASET_SUFFIX):
+            attributes = stage_attributes(origin, mesh) or {}
+        else:
+            defaults, _ = _from_data_set(mesh, strict=False)
+            attributes = {**(defaults or {}), **read_config(origin)}
     else:
         raise SettingError(f"stage_config must be a path or a mapping of attributes, found {stage_config!r}")
     beside = mesh.parent if origin is None or isinstance(origin, str) else origin.parent
