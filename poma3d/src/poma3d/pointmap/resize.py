@@ -42,10 +42,9 @@ def resize(
         raise SettingError(f"cannot resize a point map to {height} x {width} pixels")
     old_height, old_width = point_map.shape[-3:-1]
     if not average:
-        rows = ((np.arange(height) + 0.5) * old_height / height).astype(np.int64)
-        columns = ((np.arange(width) + 0.5) * old_width / width).astype(np.int64)
-        kept = valid[..., rows[:, None], columns]  # (..., height, width)
-        points = point_map[..., rows[:, None], columns, :]  # (..., height, width, 3)
+        kept = sample_pixels(valid, height, width)
+        rows, columns = _sampled(old_height, height)[:, None], _sampled(old_width, width)
+        points = point_map[..., rows, columns, :]  # (..., height, width, 3)
         return xp.where(kept[..., None], points, xp.zeros_like(points)), kept
     if old_height % height or old_width % width:
         raise SettingError(
@@ -61,3 +60,14 @@ def resize(
     kept = count > 0
     mean = total / xp.where(kept, count, xp.ones_like(count))[..., None]
     return xp.where(kept[..., None], mean, xp.zeros_like(mean)), kept
+
+
+def sample_pixels(values: Array, height: int, width: int) -> Array:
+    """The pixels (..., height, width) of (..., H, W) that `resize` keeps, for ids and other things not to mix."""
+    rows, columns = (_sampled(old, new) for old, new in zip(values.shape[-2:], (height, width), strict=True))
+    return values[..., rows[:, None], columns]
+
+
+def _sampled(old: int, new: int) -> np.ndarray:
+    """(new,) int64: of ``old`` pixels in a line, those under the centres of ``new`` ones."""
+    return ((np.arange(new) + 0.5) * old / new).astype(np.int64)

@@ -26,10 +26,24 @@ from poma3d.scenepoint.settings import AugmentSettings, DataSettings
 
 if TYPE_CHECKING:
     from poma3d.scenepoint.batch import UNKNOWN, SceneBatch, SceneSample, collate
+    from poma3d.scenepoint.check import check_scenepoint
+    from poma3d.scenepoint.dataset import ScenePointDataset
+    from poma3d.scenepoint.loader import SceneLoader
 
-__all__ = ["UNKNOWN", "AugmentSettings", "DataSettings", "SceneBatch", "SceneSample", "collate"]
+__all__ = [
+    "UNKNOWN", "AugmentSettings", "DataSettings", "SceneBatch", "SceneLoader", "ScenePointDataset", "SceneSample",
+    "check_scenepoint", "collate",
+]  # fmt: skip
 
-_LAZY = {name: "batch" for name in ("UNKNOWN", "SceneBatch", "SceneSample", "collate")}
+_LAZY = {
+    "UNKNOWN": "batch",
+    "SceneBatch": "batch",
+    "SceneLoader": "loader",
+    "ScenePointDataset": "dataset",
+    "SceneSample": "batch",
+    "check_scenepoint": "check",
+    "collate": "batch",
+}
 
 
 def __getattr__(name: str) -> Any:
