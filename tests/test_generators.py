@@ -16,6 +16,7 @@ from envs.episodes import (
 )
 from envs.episodes.check import check_episodes
 from envs.episodes.generated import GeneratedEpisodes
+from envs.episodes.ground import GroundSettings, on_ground
 from envs.episodes.objectnav_generator import ObjectNavGenerator
 from envs.episodes.pointnav_generator import (
     PointNavSettings,
@@ -24,6 +25,8 @@ from envs.episodes.pointnav_generator import (
     pointnav_episode,
 )
 from envs.episodes.view_points import surface_samples, view_points
+from envs.scenes.houses import house
+from envs.simulators.raycast import RaycastSimulator
 from poma3d.errors import EpisodeError, SettingError
 
 
@@ -56,6 +59,22 @@ def test_generated_episodes_suit() -> None:
         assert distance / straight >= asked.trivial_ratio
         assert (episode.info or {})["difficulty"] == ("medium" if distance <= 5 else "hard")
     assert all(check.valid for check in check_episodes(generate_pointnav(simulator, 5), lambda _: simulator))
+
+
+def test_nobody_starts_on_top_of_a_wall() -> None:
+    """Tops of walls are connected round a house: wide enough for Habitat's rule, yet no floor."""
+    with RaycastSimulator(house("procedural:val:0000")) as simulator:
+        surface = simulator.surface
+        rng = np.random.default_rng(0)
+        drawn = np.stack([surface.random_navigable_point(rng) for _ in range(400)])
+        above = drawn[drawn[:, 1] > 2.0]
+        assert len(above)
+        assert (surface.island_radius(above) >= GroundSettings().min_radius).any()
+        assert not on_ground(surface, above, GroundSettings()).any()
+        assert on_ground(surface, drawn[surface.island(drawn) == 0], GroundSettings()).all()
+        episodes = generate_pointnav(simulator, 60)
+        places = np.array([[e.start_position, e.goals[0].position] for e in episodes])
+        assert places[..., 1].max() < 1.0
 
 
 def test_almost_straight_ways_are_rare_and_straight_ones_never_kept() -> None:

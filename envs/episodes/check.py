@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,27 +79,56 @@ def check_episodes(
     Yields:
         A finding for each episode, in order; an episode that cannot even be opened is one with a problem.
     """
+    surfaces = {"": lambda scene_id: simulator_of(scene_id).surface}
+    for found in check_on_surfaces(episodes, surfaces, tolerance=tolerance, margin=margin):
+        yield found[""]
+
+
+def check_on_surfaces(
+    episodes: Iterable[Episode],
+    surfaces: Mapping[str, Callable[[str], Surface]],
+    *,
+    tolerance: float = 0.02,
+    margin: float = 0.1,
+) -> Iterator[dict[str, EpisodeCheck]]:
+    """Check episodes on several surfaces side by side, such as our own and Habitat's navmesh.
+
+    Args:
+        episodes: what to check.
+        surfaces: by name, from a scene id to its surface.
+        tolerance, margin: as in `check_episodes`.
+
+    Yields:
+        The findings for each episode, in order, by the names of the surfaces.
+    """
     seen: set[tuple[str, str]] = set()
     for episode in episodes:
         name = (episode.scene_id, episode.episode_id)
         repeated = ("id repeated: another episode of the scene has it too",) if name in seen else ()
         seen.add(name)
-        try:
-            simulator = simulator_of(episode.scene_id)
-            surface = simulator.surface
-        except UserError as error:
-            kind = "scene absent" if isinstance(error, EpisodeError) else "scene unusable"
-            yield EpisodeCheck(
+        found = {}
+        for kind, surface_of in surfaces.items():
+            problems, distance = _check_on(episode, surface_of, tolerance, margin)
+            found[kind] = EpisodeCheck(
                 episode.episode_id,
                 episode.scene_id,
-                (*repeated, f"{kind}: {error}"),
+                (*repeated, *problems),
                 episode.geodesic_distance,
+                distance,
             )
-            continue
-        problems, distance = _check(episode, surface, tolerance, margin)
-        yield EpisodeCheck(
-            episode.episode_id, episode.scene_id, (*repeated, *problems), episode.geodesic_distance, distance
-        )
+        yield found
+
+
+def _check_on(
+    episode: Episode, surface_of: Callable[[str], Surface], tolerance: float, margin: float
+) -> tuple[list[str], float | None]:
+    """As `_check`, on a surface that may not be there."""
+    try:
+        surface = surface_of(episode.scene_id)
+    except UserError as error:
+        kind = "scene absent" if isinstance(error, EpisodeError) else "scene unusable"
+        return [f"{kind}: {error}"], None
+    return _check(episode, surface, tolerance, margin)
 
 
 def _check(

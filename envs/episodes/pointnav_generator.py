@@ -5,19 +5,21 @@ near nor too far, and with a way around something. Ways that are almost straight
 by Habitat's rule.
 
 Differences from habitat-lab: each episode has a random stream of its own from (seed, index), so that it does
-not depend on how many are made or in which order; ways that are straight (trivial episodes) are never kept.
+not depend on how many are made or in which order; ways that are straight (trivial episodes) are never kept; and
+an island must also have a share of the largest one's area, or agents would start on top of walls.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from envs.episodes.episode import Episode, Goal
 from envs.episodes.generated import episode_generator, generate
+from envs.episodes.ground import GroundSettings, on_ground
 from envs.simulators.protocol import Simulator
 from poma3d.errors import EpisodeError, SettingError
 
@@ -41,8 +43,8 @@ class PointNavSettings:
     """Below this ratio of shortest path to straight line an episode is kept only now and then."""
     trivial_ratio: float = 1.005
     """Below this ratio it is never kept: one could walk straight. At most 1 keeps them all."""
-    min_island_radius: float = 1.5
-    """Starts and goals lie on connected parts of at least this radius, metres."""
+    ground: GroundSettings = field(default_factory=GroundSettings)
+    """Which parts of the surface starts and goals lie on."""
     goal_radius: float = 0.2
     """Radius noted with the goal, metres."""
     max_goals: int = 500
@@ -96,7 +98,7 @@ def pointnav_episode(
         starts = np.stack([surface.random_navigable_point(rng) for _ in range(_STARTS_PER_GOAL)])
         luck = rng.random(_STARTS_PER_GOAL)
         rotation = random_rotation(rng)
-        if surface.island_radius(goal[None])[0] < settings.min_island_radius:
+        if not on_ground(surface, goal[None], settings.ground)[0]:
             continue
         near = np.abs(starts[:, 1] - goal[1]) <= _STOREY
         distances = surface.geodesic_distance(starts, goal[None])
@@ -120,7 +122,7 @@ def pointnav_episode(
     raise EpisodeError(
         f"{simulator.scene_id}: none of {pairs} pairs of points suits: a shortest path of"
         f" {settings.min_distance:g} to {settings.max_distance:g} m around something (ratio at least"
-        f" {settings.trivial_ratio:g}) is asked for, on islands of at least {settings.min_island_radius:g} m"
+        f" {settings.trivial_ratio:g}) is asked for, on islands of at least {settings.ground.min_radius:g} m"
         " radius; allow other distances or a lower trivial_ratio"
     )
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial import KDTree
 
 from envs.episodes.episode import AgentState, Goal, ViewPoint
+from envs.episodes.ground import GroundSettings, on_ground
 from envs.scenes.scene import Scene
 from envs.simulators.protocol import Simulator
 from poma3d.errors import SettingError
@@ -39,8 +40,8 @@ class ViewPointSettings:
     """Share of a 64 x 64 view of 90 degrees that the object must at least take."""
     max_drop: float = 1.6
     """How far above the floor an object may begin, metres: things on a wall or a table."""
-    min_island_radius: float = 1.5
-    """Places lie on connected parts of the surface of at least this radius, metres."""
+    ground: GroundSettings = field(default_factory=GroundSettings)
+    """Which parts of the surface places lie on."""
 
     def __post_init__(self) -> None:
         if not (self.reach > 0 and self.cell > 0):
@@ -182,7 +183,7 @@ def _places(simulator: Simulator, samples: np.ndarray, settings: ViewPointSettin
     places = np.concatenate(found)
     _, first = np.unique(np.round(places / 0.05), axis=0, return_index=True)
     places = places[np.sort(first)]
-    return places[surface.island_radius(places) >= settings.min_island_radius] if len(places) else places
+    return places[on_ground(surface, places, settings.ground)] if len(places) else places
 
 
 def _coverage(simulator: Simulator, eyes: np.ndarray, targets: np.ndarray, instance_id: int) -> np.ndarray:
