@@ -46,7 +46,7 @@ class NavigationRun:
     max_steps: int | None = None
     """Step limit; None = the agent's own."""
     navmesh: str | None = None
-    """A Habitat ``.navmesh`` file to walk on; None = a surface built from the mesh."""
+    """Habitat's navmesh to walk on, a file, a folder or ``beside``; None = a surface built from the mesh."""
     scenes_dir: str | None = None
     """Folder that scene paths in the episode file are looked up in."""
 

@@ -48,7 +48,8 @@ class ObjectNavEnv(NavigationEnv):
         shuffle: order the episodes by the seed of `reset` instead of leaving them in order.
         seed: of generated episodes.
         settings: which episodes are generated.
-        navmesh: a Habitat ``.navmesh`` file to walk on instead of a surface made from the scene.
+        navmesh: Habitat's navmesh to walk on instead of a surface made from the scene: a ``.navmesh`` file, a
+            folder of them, or ``beside`` for the one beside each scene.
         scenes_dir: folder in which the scenes of recorded episodes are looked for.
         slack_reward: reward of every step.
         success_reward: reward of success.

@@ -50,6 +50,9 @@ class Navigation:
     """Rows and columns of the point maps, or one number for a square, pixels; default: the agent's own."""
     max_steps: int | None = None
     """Most steps of an episode; default: the agent's own (500)."""
+    navmesh: str | None = None
+    """Habitat's navmesh to walk on: a .navmesh file, a folder that holds NAME.navmesh for each scene, or
+    beside for those beside the scenes; default: a surface is built from each mesh."""
     scenes_dir: Path | None = None
     """Folder below which the scenes named in an episode file lie."""
     resume: bool = True
@@ -123,6 +126,7 @@ def _navigation(config: Navigation) -> int:
         frame=config.frame,
         size=height_and_width(config.size),
         max_steps=config.max_steps,
+        navmesh=config.navmesh,
         scenes_dir=None if config.scenes_dir is None else str(config.scenes_dir),
     )
     folder = config.out or Path("results") / f"navigation-{config_sha256(run.as_config())[:8]}"

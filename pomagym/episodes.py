@@ -12,6 +12,8 @@ import tyro
 
 if TYPE_CHECKING:
     from envs.episodes import Episode
+    from envs.simulators.protocol import Surface
+    from envs.simulators.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,13 @@ class Generate:
 class Check:
     """Check the episodes of a file: scene there, start on the surface, goal reachable, distance right.
 
+    With --navmesh they are checked on both surfaces, the one built from the mesh and Habitat's, side by side.
     Exit code 0 when all are sound, 1 when some are not.
 
     For example:
 
         pomagym episodes check val.json.gz
-        pomagym episodes check val.json.gz --scenes-dir data/scene_datasets --json
+        pomagym episodes check val.json.gz --scenes-dir data/scene_datasets --navmesh beside --json
     """
 
     file: tyro.conf.Positional[Path]
@@ -76,8 +79,9 @@ class Check:
     """Folder that the scenes named in the file lie below; default: the usual places."""
     agent: str = "pointnav-gibson"
     """The body that walks: pointnav-gibson or objectnav-hm3d."""
-    navmesh: Path | None = None
-    """A .navmesh file of Habitat's to walk on; default: a surface is built from each mesh."""
+    navmesh: str | None = None
+    """Habitat's navmesh to check on as well: a .navmesh file, a folder that holds NAME.navmesh for each scene,
+    or beside for those beside the scenes."""
     tolerance: float = 0.02
     """Share by which a recorded distance may differ from the measured one."""
     json: bool = False
@@ -168,7 +172,7 @@ def _check(config: Check) -> int:
     from benchmarks.results import plain
     from envs.embodiment import agent_preset
     from envs.episodes import read_episodes
-    from envs.episodes.check import check_episodes
+    from envs.episodes.check import check_on_surfaces
     from envs.episodes.locate import locate_scene
     from envs.simulators.shelf import Shelf
     from pomagym.progress import Bar
@@ -180,22 +184,56 @@ def _check(config: Check) -> int:
             return config.scene
         return locate_scene(scene_id, scenes_dir=config.scenes_dir, episode_file=config.file)
 
-    shelf = Shelf(agent_preset(config.agent), "raycast", locate, navmesh=config.navmesh)
+    shelf = Shelf(agent_preset(config.agent), "raycast", locate)
     checks = []
     try:
+        surfaces = _surfaces(shelf, config.navmesh)
         with Bar("checking", len(dataset)) as bar:
-            for check in check_episodes(dataset, shelf.simulator, tolerance=config.tolerance):
-                checks.append(check)
+            for found in check_on_surfaces(dataset, surfaces, tolerance=config.tolerance):
+                checks.append(found)
                 bar.advance()
     finally:
         shelf.close()
-    bad = [check for check in checks if not check.valid]
+    sound = {name: sum(found[name].valid for found in checks) for name in surfaces}
+    on_all = sum(all(check.valid for check in found.values()) for found in checks)
     if config.json:
-        rows = [{name: plain(value) for name, value in check.row().items()} for check in checks]
-        counts = {"episodes": len(checks), "valid": len(checks) - len(bad)}
+        rows = [
+            {"surface": name, **{key: plain(value) for key, value in check.row().items()}}
+            for found in checks
+            for name, check in found.items()
+        ]
+        counts = {"episodes": len(checks), "valid": on_all, "surfaces": sound}
         print(json.dumps({**counts, "findings": rows}, indent=2, allow_nan=False))
-    else:
-        for check in bad:
-            print(f"{check.scene_id}, episode {check.episode_id}: {'; '.join(check.problems)}")
-        print(f"{len(checks) - len(bad)} of {len(checks)} episodes are sound: {config.file}")
-    return 1 if bad else 0
+        return 0 if on_all == len(checks) else 1
+    for found in checks:
+        for name, check in found.items():
+            if not check.valid:
+                where = f" ({name} surface)" if len(surfaces) > 1 else ""
+                print(f"{check.scene_id}, episode {check.episode_id}{where}: {'; '.join(check.problems)}")
+    if len(surfaces) > 1:
+        for name, count in sound.items():
+            print(f"{count} of {len(checks)} episodes are sound on the {name} surface")
+    print(f"{on_all} of {len(checks)} episodes are sound{' on both' * (len(surfaces) > 1)}: {config.file}")
+    return 0 if on_all == len(checks) else 1
+
+
+def _surfaces(shelf: Shelf, navmesh: str | None) -> dict[str, Callable[[str], Surface]]:
+    """From scene ids to surfaces: those built from the meshes and, where one is chosen, Habitat's."""
+    import functools
+
+    def built(scene_id: str) -> Surface:
+        return shelf.simulator(scene_id).surface
+
+    if navmesh is None:
+        return {"built": built}
+
+    @functools.lru_cache(maxsize=4)
+    def theirs(scene_id: str) -> Surface:
+        from envs.simulators.navmesh_choice import chosen_surface
+        from envs.simulators.raycast import RaycastSimulator
+
+        simulator = shelf.simulator(scene_id)
+        assert isinstance(simulator, RaycastSimulator)
+        return chosen_surface(navmesh, simulator.scene)
+
+    return {"built": built, "navmesh": theirs}

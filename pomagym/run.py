@@ -59,8 +59,9 @@ class Config:
     """Horizontal field of view, degrees; default: the agent's own."""
     max_steps: int | None = None
     """Most steps of an episode; default: the agent's own (500)."""
-    navmesh: Path | None = None
-    """A .navmesh file of Habitat's to walk on; default: a surface is built from the mesh."""
+    navmesh: str | None = None
+    """Habitat's navmesh to walk on: a .navmesh file, a folder that holds NAME.navmesh for each scene, or
+    beside for those beside the scenes; default: a surface is built from each mesh."""
     scenes_dir: Path | None = None
     """Folder below which the scenes named in an episode file lie, such as data/scene_datasets."""
     resume: bool = True
@@ -125,6 +126,6 @@ def _navigation_run(config: Config) -> NavigationRun:
         size=height_and_width(config.size),
         hfov=config.hfov,
         max_steps=config.max_steps,
-        navmesh=None if config.navmesh is None else str(config.navmesh),
+        navmesh=config.navmesh,
         scenes_dir=None if config.scenes_dir is None else str(config.scenes_dir),
     )

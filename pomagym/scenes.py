@@ -23,7 +23,8 @@ class ListScenes:
     """
 
     folder: Path | None = None
-    """A folder to look through, with all below it, for mesh files."""
+    """A folder to look through, with all below it, for mesh files and composed scenes, such as
+    data/scene_datasets."""
     json: bool = False
     """Print the list as JSON, alone on standard output."""
 
@@ -62,16 +63,31 @@ def execute(config: ListScenes | GenerateScenes) -> int:
 
 def _list(config: ListScenes) -> int:
     from envs.scenes.catalogue import CATALOGUE
+    from envs.scenes.datasets.listing import find_scenes
     from poma3d.errors import FileError
 
     if config.folder is not None and not config.folder.is_dir():
         raise FileError(config.folder, "is no folder")
-    files = [] if config.folder is None else _mesh_files(config.folder)
+    files = [] if config.folder is None else find_scenes(config.folder)
     procedural = [f"procedural:{split}:N" for split in ("train", "val", "test")]
     if config.json:
         public = [asdict(scenes) for scenes in CATALOGUE]
-        listed = [str(file) for file in files]
-        print(json.dumps({"procedural": procedural, "public": public, "files": listed}, indent=2))
+        scenes = [
+            {
+                "file": str(file.path),
+                "scene_id": file.scene_id,
+                "data_set": file.data_set,
+                "navmesh": None if file.navmesh is None else str(file.navmesh),
+                "semantics": file.semantics,
+            }
+            for file in files
+        ]
+        listed = [str(file.path) for file in files]
+        print(
+            json.dumps(
+                {"procedural": procedural, "public": public, "files": listed, "scenes": scenes}, indent=2
+            )
+        )
         return 0
     print("Procedural houses (nothing to download; N houses of a split):")
     print("  " + "  ".join(procedural))
@@ -79,18 +95,14 @@ def _list(config: ListScenes) -> int:
     for scenes in CATALOGUE:
         print(f"  {scenes.name:<20} {scenes.what} ({scenes.terms})\n{'':23}{scenes.address}")
     if config.folder is not None:
-        print(f"Mesh files in {config.folder}:")
+        print(f"Scenes in {config.folder}:")
         for file in files:
-            print(f"  {file}  {file.stat().st_size / 2**20:.1f} MiB")
+            extras = [file.data_set or "", "navmesh" * (file.navmesh is not None), "objects" * file.semantics]
+            size = f"{file.path.stat().st_size / 2**20:.1f} MiB"
+            print(f"  {file.path}  {', '.join([size, *filter(None, extras)])}")
         if not files:
             print(f"  none ({', '.join(MESH_ENDINGS)})")
     return 0
-
-
-def _mesh_files(folder: Path) -> list[Path]:
-    """Mesh files below a folder, semantic copies of scans left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in MESH_ENDINGS and path.is_file())
-    return sorted(path for path in found if ".semantic." not in path.name)
 
 
 def _generate(config: GenerateScenes) -> int:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
 from envs.embodiment import AgentSpec
 from envs.episodes.locate import PROCEDURAL_PREFIX, locate_scene
 from envs.scenes.scene import Scene
+from envs.simulators.habitat_install import require_habitat_sim
 from envs.simulators.protocol import Simulator, Surface
-from poma3d.errors import MissingDependencyError, SettingError
+from poma3d.errors import SettingError
 
 BACKENDS = ("raycast", "habitat")
 """Names of the simulators: the built-in one, and real Habitat where it is installed."""
-
-HABITAT_INSTALL = (
-    "conda create -n habitat -c conda-forge -c aihabitat python=3.11 habitat-sim=0.3.4 withbullet headless"
-)
-"""The command that installs real Habitat."""
 
 SceneSpec = str | os.PathLike[str] | Scene
 """A mesh file, ``procedural:SPLIT:SEED``, or a scene."""
@@ -61,7 +56,8 @@ def open_simulator(
         spec: what `open_scene` takes.
         agent: the body that walks; habitat-lab's by default.
         backend: one of `BACKENDS`.
-        navmesh: a Habitat ``.navmesh`` file to walk on instead of a surface made from the scene.
+        navmesh: Habitat's navmesh to walk on instead of a surface made from the scene: a ``.navmesh`` file, a
+            folder that holds ``NAME.navmesh``, or ``beside`` for the one beside the scene.
         scenes_dir: where relative paths are looked for.
 
     Raises:
@@ -73,19 +69,19 @@ def open_simulator(
     if backend == "raycast":
         from envs.simulators.raycast import RaycastSimulator
 
-        return RaycastSimulator(open_scene(spec, scenes_dir), agent, surface=_read_surface(navmesh))
+        scene = open_scene(spec, scenes_dir)
+        return RaycastSimulator(scene, agent, surface=_read_surface(navmesh, scene))
     if backend == "habitat":
         return _open_habitat(spec, agent, navmesh, scenes_dir)
     raise SettingError(f"unknown simulator {backend!r}; the simulators are {', '.join(BACKENDS)}")
 
 
-def _read_surface(navmesh: str | os.PathLike[str] | None) -> Surface | None:
+def _read_surface(navmesh: str | os.PathLike[str] | None, scene: Scene) -> Surface | None:
     if navmesh is None:
         return None
-    from envs.simulators.walkable.detour_file import read_navmesh
-    from envs.simulators.walkable.surface import NavmeshSurface
+    from envs.simulators.navmesh_choice import chosen_surface
 
-    return NavmeshSurface(read_navmesh(navmesh))
+    return chosen_surface(navmesh, scene)
 
 
 def _open_habitat(
@@ -94,24 +90,15 @@ def _open_habitat(
     navmesh: str | os.PathLike[str] | None,
     scenes_dir: str | os.PathLike[str] | None,
 ) -> Simulator:
-    try:
-        importlib.import_module("habitat_sim")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the simulator 'habitat' needs habitat-sim, which is not installed here ({error}); it comes by"
-            f" conda alone: {HABITAT_INSTALL} (or use the simulator 'raycast', which needs nothing)"
-        ) from None
-    try:
-        module = importlib.import_module("envs.simulators.habitat")
-    except ModuleNotFoundError as error:
-        if error.name != "envs.simulators.habitat":
-            raise
-        raise MissingDependencyError(
-            "habitat-sim is installed, but this version of pomagym has no Habitat backend yet"
-            " (envs/simulators/habitat.py); use the simulator 'raycast'"
-        ) from None
+    require_habitat_sim()
+    from envs.simulators.habitat import HabitatSimulator
+
     if isinstance(spec, Scene):
         raise SettingError("the simulator 'habitat' needs the path of a scene file, not a scene in memory")
     name = os.fspath(spec)
     path = name if name.startswith(PROCEDURAL_PREFIX) else locate_scene(name, scenes_dir=scenes_dir)
-    return module.HabitatSimulator(path, agent, navmesh=navmesh)
+    if navmesh is not None:
+        from envs.simulators.navmesh_choice import navmesh_file
+
+        navmesh = navmesh_file(navmesh, path)
+    return HabitatSimulator(path, agent, navmesh=navmesh)

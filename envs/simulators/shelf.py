@@ -56,7 +56,7 @@ class Shelf:
         backend: a name of `envs.simulators.open.BACKENDS`, or a simulator, which is used for every scene id
             and never closed.
         locate: from the scene id of an episode to what `envs.simulators.open.open_simulator` takes.
-        navmesh: a Habitat ``.navmesh`` file to walk on.
+        navmesh: Habitat's navmeshes to walk on, as `envs.simulators.open.open_simulator` takes them.
         capacity: most simulators kept ...
         budget: ... as long as they hold no more than this together, bytes; the one in use always stays.
         pool: where simulators are shared.
