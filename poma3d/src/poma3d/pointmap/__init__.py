@@ -10,6 +10,7 @@ from poma3d.pointmap.frames import Frame, frame_from_world
 from poma3d.pointmap.pose import (
     heading,
     invert,
+    matrix_to_quaternion,
     quaternion_to_matrix,
     rotation_from_heading,
     transform_points,
@@ -24,6 +25,7 @@ __all__ = [
     "frame_from_world",
     "heading",
     "invert",
+    "matrix_to_quaternion",
     "project",
     "quaternion_to_matrix",
     "resize",

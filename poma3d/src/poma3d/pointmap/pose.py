@@ -39,6 +39,41 @@ def quaternion_to_matrix(rotation: Array) -> Array:
     return xp.stack([xp.stack(row, -1) for row in rows], -2)
 
 
+def matrix_to_quaternion(matrix: Array) -> Array:
+    """Unit quaternions (..., 4), order (x, y, z, w) with w >= 0, of rotation matrices (..., 3, 3).
+
+    Each component's size is read off the diagonal; the largest one gives the signs of the others without
+    dividing by what may be 0 (Shepperd, "Quaternion from rotation matrix", 1978).
+
+    Raises:
+        SettingError: another shape, or no rotation (values that are not finite, a mirror, a scale).
+    """
+    matrix = floating(matrix)
+    xp = namespace(matrix)
+    if matrix.ndim < 2 or tuple(matrix.shape[-2:]) != (3, 3):
+        raise SettingError(f"rotation matrices must have the shape (..., 3, 3), found {tuple(matrix.shape)}")
+    off = matrix @ xp.swapaxes(matrix, -1, -2) - like(np.eye(3), matrix)
+    if not bool((abs(off) < 1e-3).all()) or not bool((xp.linalg.det(matrix) > 0).all()):
+        raise SettingError(
+            "found a matrix that is no rotation: its columns must be perpendicular unit vectors"
+        )
+    (a, b, c), (d, e, f), (g, h, i) = ([matrix[..., row, column] for column in range(3)] for row in range(3))
+    # four times the products of every two components, each row divided by a different one of them
+    products = [
+        [1 + a - e - i, b + d, c + g, h - f],
+        [b + d, 1 - a + e - i, f + h, c - g],
+        [c + g, f + h, 1 - a - e + i, d - b],
+        [h - f, c - g, d - b, 1 + a + e + i],
+    ]
+    candidates = xp.stack([xp.stack(row, -1) for row in products], -2)  # (..., 4, 4)
+    diagonal = xp.stack([products[k][k] for k in range(4)], -1)
+    largest = diagonal.argmax(-1)[..., None] == like(np.arange(4), diagonal)  # (..., 4)
+    chosen = xp.where(largest[..., None], candidates, xp.zeros_like(candidates)).sum(-2)  # (..., 4)
+    length = (chosen * chosen).sum(-1)[..., None] ** 0.5
+    sign = xp.where(chosen[..., 3:] < 0, -xp.ones_like(length), xp.ones_like(length))
+    return sign * chosen / length
+
+
 def world_from_pose(position: Array, rotation: Array) -> Array:
     """Matrices (..., 4, 4) that take body coordinates to the world: position (..., 3), rotation (..., 4).
 
