@@ -24,31 +24,14 @@ def run(line: list[str]) -> None:
 
 
 def demo(out: Path, scenes: dict[str, str], episodes: int) -> list[Path]:
-    """Run the oracle and the random agent on every scene, and return the results folders, oracle first."""
-    folders = []
+    """Run the oracle and the random agent on every scene; return the folder of each scene."""
     for name, scene in scenes.items():
         for policy in ("oracle", "random"):
-            folder = out / name / policy
-            line = [
-                "run",
-                "--scene",
-                scene,
-                "--episodes",
-                str(episodes),
-                "--policy",
-                policy,
-                "--out",
-                str(folder),
-            ]
-            line += ["--videos", "1", "--overwrite"]
-            if policy == "oracle":
-                line.append("--recording")
-            else:
-                line += ["--max-steps", "150"]  # it rarely arrives: enough to see how it fails
-            run(line)
-            run(["view", str(folder)])
-            folders.append(folder)
-    return folders
+            line = ["run", "--scene", scene, "--episodes", str(episodes), "--policy", policy]
+            line += ["--max-steps", "250", "--videos", "1", "--out", str(out / name / policy), "--overwrite"]
+            run([*line, "--recording"] if policy == "oracle" else line)
+        run(["view", str(out / name / "oracle")])
+    return [out / name for name in scenes]
 
 
 def main() -> None:
@@ -70,11 +53,16 @@ def main() -> None:
         scenes[Path(arguments.scene).stem] = arguments.scene
     folders = demo(arguments.out, scenes, arguments.episodes)
     print(f"\nDone in {time.perf_counter() - began:.0f} s. It wrote")
+    written = {
+        "page": "*/index.html",
+        "video": "*/videos/*.mp4",
+        "recording": "*/*.rrd",
+        "results": "*/summary.json",
+    }
     for folder in folders:
-        for what, pattern in (("video", "videos/*.mp4"), ("recording", "*.rrd"), ("results", "summary.json")):
+        for what, pattern in written.items():
             for path in sorted(folder.glob(pattern)):
                 print(f"  {what:<10} {path}")
-        print(f"  {'page':<10} {folder / 'index.html'}")
     print("Open a page in a browser, a recording with `.venv/bin/rerun FILE.rrd`.")
 
 
