@@ -19,10 +19,10 @@ class ListScenes:
     For example:
 
         pomagym scenes list
-        pomagym scenes list --folder data/scene_datasets
+        pomagym scenes list data/scene_datasets
     """
 
-    folder: Path | None = None
+    folder: tyro.conf.Positional[Path | None] = None
     """A folder to look through, with all below it, for mesh files and composed scenes, such as
     data/scene_datasets."""
     json: bool = False

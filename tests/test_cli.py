@@ -142,7 +142,7 @@ def test_without_a_command_it_shows_what_there_is(capfd):
         (["bench", "throughput", "--size", "0"], "size must be at least 1"),
         (["bench", "throughput", "--scene", "absent.glb"], "absent.glb"),
         (["bench", "navigation", "--policies", "dance"], "dance"),
-        (["scenes", "list", "--folder", "/nowhere"], "/nowhere"),
+        (["scenes", "list", "/nowhere"], "/nowhere"),
         (["scenes", "generate", "--out", "x", "--count", "0"], "--count 0"),
         (["scenes", "generate", "--out", "x", "--split", "nowhere", "--count", "1"], "nowhere"),
         (["episodes", "generate", "--out", "x.json.gz"], "scene"),
@@ -267,7 +267,7 @@ def test_unsound_episodes_are_listed_with_their_fault(capfd, tmp_path, episodes,
 
 
 def test_scenes_are_listed(capfd, house):
-    code, text, _ = finish(capfd, ["scenes", "list", "--folder", Path(house).parent, "--json"])
+    code, text, _ = finish(capfd, ["scenes", "list", Path(house).parent, "--json"])
     assert code == 0
     found = json.loads(text)
     assert found["files"] == [house]

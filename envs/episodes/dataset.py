@@ -30,6 +30,7 @@ from envs.episodes.episode import (
     goal_to_json,
 )
 from envs.episodes.locate import scene_name
+from envs.episodes.tasks import refuse_other_tasks
 from poma3d.errors import EpisodeError, FileError, SettingError
 from poma3d.files import write_bytes
 
@@ -122,6 +123,7 @@ def _from_json(content: Any) -> EpisodeFile:
     if not isinstance(content, dict) or not isinstance(content.get("episodes"), list):
         found = ", ".join(sorted(content)) if isinstance(content, dict) else type(content).__name__
         raise EpisodeError(f"the list 'episodes' is missing; found {found or 'an empty object'}")
+    refuse_other_tasks(content)
     known = {"episodes", "goals_by_category", _TASK_IDS, *_MAPPING_NAMES}
     extra = {name: value for name, value in content.items() if name not in known}
     categories = None
@@ -343,10 +345,15 @@ def episode_keys(episodes: Sequence[Episode]) -> Iterator[EpisodeKey]:
 def read_episodes(path: str | os.PathLike[str]) -> EpisodeDataset:
     """Open an episode data set: a ``.json.gz`` file, with its ``content`` folder where there is one.
 
+    Args:
+        path: the main file, or the folder of a split that holds it (``{split}/{split}.json.gz``).
+
     Raises:
-        FileError: the file is missing or damaged, or holds no episode.
+        FileError: the file is missing or damaged, holds no episode, or those of another task.
     """
     path = Path(path)
+    if path.is_dir():
+        path = path / f"{path.resolve().name}.json.gz"
     main = read_file(path)
     pattern = main.extra.get("content_scenes_path", CONTENT_PATTERN)
     if not isinstance(pattern, str) or "{scene}" not in pattern:
