@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import CLIPVisionModelWithProjection
+from transformers.activations import ACT2FN
 
-from poma3d.encoder import PointMapEncoder, retrieval_embedding
+from poma3d.encoder import PointMapEncoder, QuickGelu, retrieval_embedding
 from poma3d.encoder_config import PRESETS, EncoderConfig, LoraSettings, preset
 from poma3d.errors import SettingError
 from poma3d.lora import has_lora
@@ -52,13 +54,27 @@ def base() -> PointMapEncoder:
 @pytest.mark.parametrize("name", ["mini", "base"])
 def test_equals_transformers_clip_on_xyz_as_if_it_were_rgb(name: str, request: pytest.FixtureRequest) -> None:
     encoder: PointMapEncoder = request.getfixturevalue(name)
+    clip = CLIPVisionModelWithProjection(encoder.clip.config).eval()
+    clip.load_state_dict(encoder.weights())
     xyz = points(1, size=encoder.config.image_size)
     with torch.inference_mode():
         ours = encoder(xyz)
-        theirs = encoder.clip(pixel_values=xyz.movedim(-1, 1))
+        theirs = clip(pixel_values=xyz.movedim(-1, 1))
     assert torch.allclose(ours.cls, theirs.image_embeds, atol=1e-4)
     assert torch.allclose(ours.patch_tokens, theirs.last_hidden_state[:, 1:], atol=1e-4)
     assert ours.scene is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_quick_gelu_is_clips(dtype: torch.dtype) -> None:
+    ours, theirs = (torch.linspace(-9, 9, 97).to(dtype).requires_grad_() for _ in range(2))
+    a, b = QuickGelu()(ours), ACT2FN["quick_gelu"](theirs)
+    (a.sum() + b.sum()).backward()
+    assert torch.allclose(a, b, atol=1e-6, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5)
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-6 if dtype == torch.float32 else 2e-2)
+    with torch.no_grad():
+        assert torch.equal(QuickGelu()(ours), a)
+    assert ours[0] == -9  # its input stays
 
 
 def test_the_presets_have_the_sizes_that_are_promised(mini: PointMapEncoder, base: PointMapEncoder) -> None:

@@ -50,6 +50,16 @@ def retrieval_embedding(cls: Tensor) -> Tensor:
     return functional.normalize(functional.normalize(cls.float(), dim=-1).mean(-2), dim=-1)
 
 
+class QuickGelu(nn.Module):
+    """CLIP's x sigmoid(1.702 x), written silu(1.702 x) / 1.702: less memory is touched, and less is kept."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The activation of every element of ``hidden``."""
+        if torch.is_grad_enabled() and hidden.requires_grad:
+            return functional.silu(hidden * 1.702) / 1.702
+        return functional.silu(hidden * 1.702, inplace=True).div_(1.702)
+
+
 class PointMapEncoder(nn.Module):
     """A CLIP vision transformer with projection on point maps; every view is encoded on its own.
 
@@ -82,6 +92,9 @@ class PointMapEncoder(nn.Module):
                     attn_implementation="sdpa",
                 )
             )
+        if self.config.activation == "quick_gelu":
+            for layer in self.clip.vision_model.encoder.layers:
+                layer.get_submodule("mlp").activation_fn = QuickGelu()
 
     @classmethod
     def from_weights(cls, config: EncoderConfig, weights: Mapping[str, Tensor]) -> PointMapEncoder:
@@ -191,13 +204,19 @@ class PointMapEncoder(nn.Module):
         """Cut views into patches (N, P, 3 p p) float32, not valid points at 0, and say which have any: (N, P)."""
         grid, side = self.config.grid, self.config.patch_size
         points = point_map.float()
-        distance = points.abs().sum(-1)  # (..., H, W): one pass finds both zeros and what is not finite
-        valid = distance.isfinite() & (distance > 0 if valid is None else valid)
-        points = points.masked_fill(~valid[..., None], 0.0)
+        # Slices and not a sum over 3: that sum is slow. It is 0, NaN or infinite where the point is.
+        x, y, z = points.unbind(-1)
+        extent = x.abs() + y.abs() + z.abs()  # (..., H, W)
+        present = extent != 0  # NaN counts as present
+        valid = (extent < torch.inf) & (present if valid is None else valid)  # no NaN is below anything
         cut = points.reshape(-1, grid, side, grid, side, 3)  # (B, V, H, W, 3) -> (N, g, p, g, p, 3)
+        # Most point maps hold zeros already where they are not valid; finding out is cheap, but not on a GPU.
+        if points.device.type != "cpu" or not torch.equal(valid, present):
+            cut = cut.masked_fill(~valid.reshape(-1, grid, side, grid, side, 1), 0.0)
         patches = cut.transpose(2, 3).reshape(-1, grid * grid, side * side * 3)  # -> (N, P, p p 3)
-        any_valid = valid.reshape(-1, grid, side, grid, side).any(4).any(2)  # -> (N, g, g)
-        return patches, any_valid.reshape(-1, grid * grid)  # (N, g, g) -> (N, P)
+        any_valid = valid.reshape(-1, grid, side, grid * side).any(2)  # (B, V, H, W) -> (N, g, g p)
+        any_valid = any_valid.reshape(-1, grid * grid, side).any(2)  # (N, g, g p) -> (N, P)
+        return patches, any_valid
 
     def _embed(self, patches: Tensor, keep: Tensor | None) -> Tensor:
         """Patch + position embedding and the first layer norm in float32, then the model's dtype: (N, 1 + K, C)."""
