@@ -20,13 +20,14 @@ class Config:
 
         pomagym view results/oracle --open
         pomagym view house.glb
+        pomagym view house.navmesh
         pomagym view procedural:val:3 --out house.html
         pomagym view val.json.gz --scenes-dir data/scene_datasets
     """
 
     what: tyro.conf.Positional[str]
-    """A results folder, a mesh file (.glb, .gltf, .obj, .ply), procedural:SPLIT:N for house N of train, val or
-    test, or an episode file (.json.gz)."""
+    """A results folder, a scene (.glb, .gltf, .obj, .ply, .scene_instance.json), procedural:SPLIT:N for house N
+    of train, val or test, an episode file (.json.gz), or a navmesh of Habitat's (.navmesh)."""
     out: Path | None = None
     """The page to write, ending in .html; default: index.html in a results folder, else NAME.html here."""
     open: bool = False
@@ -63,13 +64,18 @@ def _write(config: Config) -> Path:
         return scene_page(what, config.out or Path(what.replace(":", "-") + ".html"), seed=config.seed)
     if not path.exists():
         raise FileError(
-            path, "is not there; a results folder, a scene, procedural:SPLIT:N or an episode file is viewed"
+            path,
+            "is not there; a results folder, a scene, procedural:SPLIT:N, an episode file or a .navmesh is viewed",
         )
     if path.name.endswith((".json.gz", ".gz")):
         from benchmarks.episodes_page import episodes_page
 
         out = config.out or Path(path.name.split(".json")[0] + ".html")
         return episodes_page(path, out, scenes_dir=config.scenes_dir)
+    if path.suffix.lower() == ".navmesh":
+        from benchmarks.navmesh_page import navmesh_page
+
+        return navmesh_page(path, config.out or Path(path.name + ".html"))
     from benchmarks.scene_page import scene_page
 
     return scene_page(path, config.out or Path(path.stem + ".html"), seed=config.seed)
