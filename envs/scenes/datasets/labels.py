@@ -22,7 +22,7 @@ from envs.scenes.scene import NO_INSTANCE
 from envs.scenes.stage_config import world_from_file
 from poma3d.errors import FileError
 
-_SPACING = 0.1
+_SPACING = 0.2
 """Large triangles are told by places this far apart, metres."""
 _REACH = 0.25
 """A triangle farther than this from all told places belongs to nothing, metres."""
@@ -188,7 +188,8 @@ def instances_of_triangles(
     if len(told) == len(corners) and np.allclose(told.mean(axis=1), middles, atol=1e-3):
         return labelled.ids
     places, owners = _places(told)
-    distance, nearest = KDTree(places).query(middles, distance_upper_bound=_REACH, workers=1)
+    tree = KDTree(places, balanced_tree=False, compact_nodes=False)  # four times as quick to build
+    distance, nearest = tree.query(middles, distance_upper_bound=_REACH, workers=-1)
     found = np.full(len(corners), -1, np.int64)
     near = np.isfinite(distance)
     found[near] = labelled.ids[owners[nearest[near]]]
