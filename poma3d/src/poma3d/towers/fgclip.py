@@ -175,7 +175,8 @@ class FgClipImage(nn.Module):
             raise SettingError("pictures of floats must lie in [0, 1]; pass 0 to 255 as uint8")
         device = self.mean.device
         embeddings = [torch.zeros(0, self.embedding, device=device)]
-        for part in pictures.split(batch):
+        for start in range(0, len(pictures), batch):
+            part = pictures[start : start + batch]
             pixels = part.to(device).float() / (255 if part.dtype == torch.uint8 else 1)
             embeddings.append(self.encoder(self._prepare(pixels)).cls.float())
         return torch.cat(embeddings)
