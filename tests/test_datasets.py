@@ -21,7 +21,7 @@ from envs.scenes.mesh import load_scene
 from envs.scenes.ply import read_ply
 from envs.scenes.scene import NO_INSTANCE
 from envs.simulators.walkable.detour_file import write_navmesh
-from poma3d.errors import FileError
+from poma3d.errors import FileError, UserError
 
 Z_UP = {"up": [0, 0, 1], "front": [0, 1, 0]}
 WORLD = [[0, 0, -4], [6, 0, 0]]
@@ -488,6 +488,53 @@ def test_hssd_is_put_together(tmp_path):
 def test_damaged_scene_instances_are_named(tmp_path, changes, complaint):
     with pytest.raises(FileError, match=complaint):
         load_scene(hssd(tmp_path, **changes))
+
+
+# ---------------------------------------------------------------- damage
+
+
+def flipped(path: Path, load, count: int = 150) -> None:
+    """Whatever one byte becomes, the file is read, refused by name or told to be unreadable."""
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refusals = []
+    for place in rng.choice(len(data), min(count, len(data)), replace=False):
+        changed = bytearray(data)
+        changed[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(changed)
+        try:
+            load()
+        except UserError as error:
+            refusals.append(str(error))
+    assert all(refusals)
+    path.write_bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore:.*the scene is used without its objects")
+def test_flipped_bytes_in_annotations_never_crash(tmp_path):
+    mesh = hm3d(tmp_path, textured)
+    for name in (
+        "TEEsavR23oF.semantic.glb",
+        "TEEsavR23oF.semantic.txt",
+        "../../hm3d_basis.scene_dataset_config.json",
+    ):
+        flipped(mesh.parent / name, lambda: load_scene(mesh))
+    house = mp3d(tmp_path)
+    for name in ("17DRP5sb8fy_semantic.ply", "17DRP5sb8fy.house"):
+        flipped(house.parent / name, lambda: load_scene(house))
+    composed = hssd(tmp_path)
+    flipped(composed, lambda: load_scene(composed))
+    flipped(composed.parents[1] / "objects" / "a" / "aaaa.object_config.json", lambda: load_scene(composed))
+    flipped(
+        composed.parents[1] / "semantics" / "scenes" / "102.semantic_config.json",
+        lambda: load_scene(composed),
+    )
+
+
+@pytest.mark.parametrize("ascii_text", [False, True])
+def test_flipped_bytes_in_polygons_never_crash(tmp_path, ascii_text):
+    path = write_ply(tmp_path / "a.ply", *floor(), sides(floor()[1], floor()[0]), ascii_text=ascii_text)
+    flipped(path, lambda: load_scene(path), 300)
 
 
 # ---------------------------------------------------------------- listing

@@ -55,6 +55,12 @@ CATALOGUE = (
         "research terms, see there",
     ),
     PublicScenes(
+        "HSSD",
+        "211 furnished houses put together from objects, .scene_instance.json",
+        "https://huggingface.co/datasets/hssd/hssd-hab",
+        "CC BY-NC 4.0, see there",
+    ),
+    PublicScenes(
         "small_house",
         "a furnished six-room house; .dae models to convert",
         "https://github.com/aws-robotics/aws-robomaker-small-house-world",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.scenes.datasets.conventions import frame_by_convention
+from envs.scenes.datasets.conventions import belongs_to_scans, frame_by_convention
 from envs.scenes.datasets.stage import Stage, stage_of
 from envs.scenes.gltf import GltfFile
 from envs.scenes.ply import read_ply
@@ -240,6 +240,8 @@ def _objects(
         instances = tuple(annotations.instances[key] for key in sorted(annotations.instances))
         rooms = tuple(box.room(transform) for box in annotations.boxes)
         return instances, rooms, as_instance_ids(ids, annotations)
+    if belongs_to_scans(stage.mesh):  # whose nodes are pieces of a scan, whatever they are called
+        return (), (), np.full(len(triangles), NO_INSTANCE, np.int32)
     instances, instance_ids = instances_from_names(mesh.nodes, node_of)
     return instances, (), instance_ids
 

@@ -204,4 +204,9 @@ def _mesh(found: dict[str, dict]) -> PlyMesh:
     first = (np.cumsum(lengths) - lengths)[face_of]
     step = np.arange(len(face_of)) - (np.cumsum(fans) - fans)[face_of]
     triangles = np.stack([corners[first], corners[first + step + 1], corners[first + step + 2]], axis=1)
-    return PlyMesh(vertices, triangles.astype(np.int64), face_of, dict(vertex), single)
+    if not np.isfinite(triangles).all():
+        raise ValueError("corners that are no numbers")
+    triangles = triangles.astype(np.int64)
+    if len(triangles) and not 0 <= triangles.min() <= triangles.max() < len(vertices):
+        raise ValueError(f"corners outside its {len(vertices)} vertices")
+    return PlyMesh(vertices, triangles, face_of, dict(vertex), single)

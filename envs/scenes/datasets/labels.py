@@ -54,11 +54,12 @@ def read_labels(path: Path, annotations: Annotations) -> LabelledMesh:
         UnreadableLabelsError: it tells the objects in a way that is not read.
     """
     ending = path.suffix.lower()
-    if ending == ".ply":
-        return _from_ply(path)
-    if ending in (".glb", ".gltf"):
-        return _from_gltf(path, annotations)
-    raise FileError(path, "objects are read from .ply and .glb files; this is neither")
+    if ending not in (".ply", ".glb", ".gltf"):
+        raise UnreadableLabelsError(path, "objects are read from .ply and .glb files; this is neither")
+    found = _from_ply(path) if ending == ".ply" else _from_gltf(path, annotations)
+    if not len(found.corners) or not np.isfinite(found.corners).all():
+        raise FileError(path, "has no triangles, or vertices that are no numbers; it is damaged")
+    return found
 
 
 def face_ids(path: Path, count: int) -> np.ndarray:
@@ -108,7 +109,7 @@ def _from_gltf(path: Path, annotations: Annotations) -> LabelledMesh:
         corners.append(points[part.triangles])
         ids.append(_majority(found))
     if not corners:
-        raise FileError(path, "it has no triangles")
+        raise FileError(path, "has no triangles; it is damaged")
     return LabelledMesh(np.concatenate(corners), np.concatenate(ids))
 
 
@@ -150,7 +151,8 @@ def _picture(path: Path, data: bytes) -> np.ndarray:
 def _texels(picture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     """Colours (M, 4) inside triangles whose corners have the texture coordinates uv (M, 3, 2)."""
     height, width = picture.shape
-    places = np.einsum("sc,mcx->msx", _INSIDE, uv) % 1.0  # (M, S, 2); textures repeat
+    inside = np.clip(np.nan_to_num(np.einsum("sc,mcx->msx", _INSIDE, uv)), -1e6, 1e6)
+    places = inside % 1.0  # (M, S, 2); textures repeat
     column = np.minimum((places[..., 0] * width).astype(np.int64), width - 1)
     row = np.minimum((places[..., 1] * height).astype(np.int64), height - 1)
     return picture[row, column]
