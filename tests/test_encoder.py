@@ -13,6 +13,7 @@ from torch.nn import functional
 from transformers import CLIPVisionModelWithProjection
 from transformers.activations import ACT2FN
 
+from poma3d.benchmark import compare, forward_flops
 from poma3d.encoder import PointMapEncoder, QuickGelu, retrieval_embedding
 from poma3d.encoder_config import PRESETS, EncoderConfig, LoraSettings, preset
 from poma3d.errors import SettingError
@@ -328,3 +329,20 @@ def test_geometry_and_settings_import_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     assert preset("mini").patches == 64
+
+
+# The benchmark
+
+
+def test_the_benchmark_compares_both_directions_in_one_run() -> None:
+    rows = compare("mini", batch=2, rounds=2, peak=True)
+    assert [row.what for row in rows] == ["forward", "forward+backward"]
+    assert all(
+        row.ratio == pytest.approx(row.images_per_second / row.plain_images_per_second) for row in rows
+    )
+    assert all(row.images_per_second > 0 and 0 < row.model_flops_share < 2 for row in rows)
+    assert forward_flops(PRESETS["base"]) == pytest.approx(
+        35.1e9, rel=0.01
+    )  # CLIP ViT-B/16: 17.6 G multiply-adds
+    with pytest.raises(SettingError, match="at least 1"):
+        compare("mini", batch=0)
