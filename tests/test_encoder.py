@@ -340,7 +340,7 @@ def test_the_benchmark_compares_both_directions_in_one_run() -> None:
     assert all(
         row.ratio == pytest.approx(row.images_per_second / row.plain_images_per_second) for row in rows
     )
-    assert all(row.images_per_second > 0 and 0 < row.model_flops_share < 2 for row in rows)
+    assert all(row.images_per_second > 0 and row.model_flops_share > 0 for row in rows)
     assert forward_flops(PRESETS["base"]) == pytest.approx(
         35.1e9, rel=0.01
     )  # CLIP ViT-B/16: 17.6 G multiply-adds
