@@ -1,0 +1,1 @@
+"""What a backbone's features are good for, measured while it trains: retrieval, probes, consistency."""

@@ -1,0 +1,70 @@
+"""The features of a data set's scenes with their labels, from a frozen encoder.
+
+Shapes: S scenes, V views, P patches, C width, D embedding, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from poma3d.encoder import PointMapEncoder, retrieval_embedding
+from poma3d.evaluation.consistency import patch_centres
+from poma3d.evaluation.probe import patch_labels
+from poma3d.scenepoint import SceneSample
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder says of S scenes, on the CPU."""
+
+    scan_ids: list[str]
+    """S names."""
+    views: Tensor
+    """(S, V, D) view embeddings."""
+    scenes: Tensor
+    """(S, D) for retrieval."""
+    tokens: Tensor
+    """(S, V, P, C) float16 patch tokens."""
+    patch_classes: Tensor
+    """(S, V, P) int64 category of each patch, -1 for unknown."""
+    rooms: Tensor
+    """(S, V) int64 room type, -1 for unknown."""
+    centres: Tensor
+    """(S, V, P, 3) metres."""
+    seen: Tensor
+    """(S, V, P) bool, patches with a valid point."""
+
+
+@torch.no_grad()
+def extract(encoder: PointMapEncoder, samples: Iterable[SceneSample], classes: int) -> Features:
+    """Encode scenes one after another; the encoder comes back in the mode it was in."""
+    device = next(encoder.parameters()).device
+    side = encoder.config.patch_size
+    training = encoder.training
+    encoder.eval()
+    rows: list[tuple[Tensor, ...]] = []
+    scan_ids = []
+    for sample in samples:
+        found = encoder(sample.point_map.to(device)[None], sample.valid.to(device)[None])
+        V = len(sample.valid)
+        categories = torch.full(sample.valid.shape, -1) if sample.semantics is None else sample.semantics
+        rooms = torch.full((V,), -1) if sample.rooms is None else sample.rooms
+        centres, seen = patch_centres(sample.point_map, sample.valid, side)
+        scan_ids.append(sample.scan_id)
+        rows.append(
+            (
+                found.cls[0].float().cpu(),
+                retrieval_embedding(found.cls)[0].cpu(),
+                found.patch_tokens[0].half().cpu(),
+                patch_labels(categories, sample.valid, side, classes),
+                rooms.long(),
+                centres,
+                seen,
+            )
+        )
+    encoder.train(training)
+    return Features(scan_ids, *(torch.stack(column) for column in zip(*rows, strict=True)))

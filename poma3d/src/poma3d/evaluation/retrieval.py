@@ -1,0 +1,63 @@
+"""Zero-shot scene retrieval by text, with the paper's protocol: R@M-N.
+
+The first M utterances of a scene are joined by spaces and encoded by the long-text path; the score of a scene is the
+cosine to its embedding (its views normalised, averaged, normalised); R@M-N is the share of queries whose scene is
+among the N best of all scenes. Shapes: Q queries, S scenes, D embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from poma3d.errors import SettingError
+from poma3d.towers import TextTower
+
+COLUMNS = ((1, 1), (1, 5), (5, 1), (5, 5))
+"""(M, N) of the paper's table."""
+
+
+def recall_at(scores: Tensor, truth: Tensor, n: int) -> float:
+    """Share of the queries (Q, S) whose ``truth`` (Q,) is among the ``n`` best; among equals the truth comes last."""
+    own = scores.gather(1, truth[:, None])  # (Q, 1)
+    better = (scores >= own).sum(1) - 1  # the truth itself does not count
+    return (better < n).float().mean().item()
+
+
+@torch.no_grad()
+def scene_retrieval(
+    scenes: Tensor, scan_ids: Sequence[str], utterances: Mapping[str, Sequence[str]], text: TextTower
+) -> dict[str, float]:
+    """R@M-N of scenes by their utterances, and chance.
+
+    Args:
+        scenes: (S, D) embeddings of the scenes, normalised (`poma3d.encoder.retrieval_embedding`).
+        scan_ids: S names.
+        utterances: what is said of each scene; scenes without take part as answers only.
+        text: the tower that the scenes are aligned with.
+
+    Returns:
+        ``R@1-1``, ``R@1-5``, ``R@5-1``, ``R@5-5`` and ``chance@1``, ``chance@5``, all in [0, 1].
+
+    Raises:
+        SettingError: no scene has an utterance, or text and scenes do not have the same channels.
+    """
+    asked = [number for number, scan in enumerate(scan_ids) if utterances.get(scan)]
+    if not asked:
+        raise SettingError(f"none of the {len(scan_ids)} scenes has an utterance to find it by")
+    if text.embedding != scenes.shape[1]:
+        raise SettingError(
+            f"texts of {text.embedding} channels cannot be compared with scenes of {scenes.shape[1]}"
+        )
+    truth = torch.tensor(asked)
+    scenes = scenes.cpu().float()
+    measures = {}
+    for m in sorted({m for m, _ in COLUMNS}):
+        queries = [" ".join(utterances[scan_ids[number]][:m]) for number in asked]
+        said = functional.normalize(text.encode(queries, long=True).cpu().float(), dim=-1)  # (Q, D)
+        scores = said @ scenes.T  # (Q, S)
+        measures.update({f"R@{m}-{n}": recall_at(scores, truth, n) for _m, n in COLUMNS if _m == m})
+    return measures | {f"chance@{n}": min(n / len(scan_ids), 1.0) for n in (1, 5)}

@@ -1,0 +1,1 @@
+"""Pretraining of the backbone: a warm-up of alignment alone, then alignment with POMA-JEPA."""

@@ -1,0 +1,309 @@
+"""A whole pretraining: the stages in order, each resumed where it was cut off, and the weights at the end.
+
+    OUT/settings.json            the resolved settings
+    OUT/warm-up/, OUT/main/      see `poma3d.training.stage`
+    OUT/encoder.safetensors      the target encoder, as `poma3d.checkpoints.load_encoder` takes it
+    OUT/text.safetensors         the text tower that trained along
+
+The main stage starts from the warm-up's context encoder, text tower and scale; its target encoder starts as a copy
+of its context encoder, as in I-JEPA. How the paper hands over is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from poma3d.checkpoints import load_encoder, save_encoder
+from poma3d.encoder import PointMapEncoder
+from poma3d.errors import FileError, SettingError
+from poma3d.files import write_text
+from poma3d.scenepoint import SceneLoader, ScenePointDataset
+from poma3d.scenepoint.folder import ScenePointFolder
+from poma3d.towers import ImageTower, TextTower
+from poma3d.towers.fgclip import FgClipImage, FgClipText
+from poma3d.towers.mini_text import MiniText, MiniTextConfig
+from poma3d.towers.vocabulary import Vocabulary
+from poma3d.training.checkpoint import checkpoints
+from poma3d.training.model import Pretraining
+from poma3d.training.settings import PretrainSettings, StageSettings
+from poma3d.training.stage import DONE, Progress, Stage, peak_memory_mib
+
+Evaluate = Callable[[Pretraining], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a pretraining left."""
+
+    encoder: Path
+    """The target encoder's weights."""
+    text: Path | None
+    """The text tower's, if it trained along."""
+    weights_sha256: str
+    """The hash of the encoder's weights."""
+    measures: dict[str, float]
+    """Of the evaluation at the end of the last stage; empty without validation data."""
+
+
+def pretrain(
+    settings: PretrainSettings,
+    *,
+    report: Callable[[Progress], None] | None = None,
+    evaluate: Evaluate | None = None,
+) -> Pretrained:
+    """Train from where the run in ``settings.out`` stands to its end.
+
+    Args:
+        settings: the run.
+        report: called after every step, in the main process.
+        evaluate: measures of a model; None takes those of `poma3d.evaluation` on ``settings.validation``.
+
+    Raises:
+        SettingError: settings that do not fit together, or other than those of the run in that folder.
+        FileError: data or weights that cannot be read or written.
+        TrainingError: the loss is no number; see `Stage.run`.
+    """
+    out = Path(settings.out)
+    accelerator = make_accelerator(settings)
+    if accelerator.is_main_process:
+        _keep_settings(settings, out)
+    accelerator.wait_for_everyone()
+    evaluate = evaluate or evaluation_of(settings)
+    text, image = make_towers(settings, out, accelerator)
+    model: Pretraining | None = None
+    measures: dict[str, float] = {}
+    for name, stage, data in settings.stages():
+        folder = out / name
+        done = folder / DONE
+        following = Pretraining(make_encoder(settings), stage, settings.jepa, text, image, seed=settings.seed)
+        if model is not None:
+            hand_over(model, following)
+        if done.exists():
+            measures = json.loads(done.read_text())["measures"]
+            load_weights(following, folder)
+        else:
+            loader = make_loader(settings, stage, data, accelerator)
+            training = Stage(
+                name,
+                stage,
+                settings,
+                following,
+                loader,
+                accelerator,
+                folder,
+                report=report,
+                evaluate=evaluate,
+            )
+            measures = training.run()["measures"]
+            accelerator.free_memory()
+        model = following
+    assert model is not None  # settings without a stage are refused
+    encoder_file, text_file = out / "encoder.safetensors", out / "text.safetensors"
+    notes = {"recipe": settings.recipe(), "measures": measures}
+    encoder = model.target_encoder.to("cpu")
+    if accelerator.is_main_process:
+        save_encoder(encoder, encoder_file, notes=notes)
+        if isinstance(model.text_tower, MiniText):
+            model.text_tower.save(text_file, notes=notes)
+    accelerator.wait_for_everyone()
+    return Pretrained(
+        encoder=encoder_file,
+        text=text_file if model.text_tower is not None else None,
+        weights_sha256=encoder.weights_sha256(),
+        measures=measures,
+    )
+
+
+def dry_run(settings: PretrainSettings) -> list[dict[str, Any]]:
+    """Check data, memory and two steps of each stage without writing; returns a line of facts a stage.
+
+    Raises:
+        UserError: whatever would stop the run.
+    """
+    accelerator = make_accelerator(settings)
+    text, image = make_towers(settings, None, accelerator)
+    facts = []
+    for name, stage, data in settings.stages():
+        model = Pretraining(make_encoder(settings), stage, settings.jepa, text, image, seed=settings.seed)
+        loader = make_loader(settings, stage, data, accelerator)
+        training = Stage(name, stage, settings, model, loader, accelerator, None)
+        batches = iter(loader)
+        training.take_step(batches)  # the first one pays for what is made once
+        seconds = training.timed_step(batches)
+        trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+        facts.append(
+            {
+                "stage": name,
+                "scenes": len(loader.dataset),
+                "skipped": len(loader.dataset.skipped),
+                "trained_weights": trained,
+                "images_per_second": training.images_per_step / seconds,
+                "seconds_per_step": seconds,
+                "hours": seconds * stage.steps / 3600,
+                "epochs": stage.steps * stage.accumulate / loader.batches_per_epoch,
+                "peak_memory_mib": peak_memory_mib(accelerator.device),
+                "device": str(accelerator.device),
+                "precision": str(accelerator.mixed_precision),
+            }
+        )
+        accelerator.free_memory()
+    return facts
+
+
+def make_accelerator(settings: PretrainSettings) -> Accelerator:
+    """Accelerate on the device and in the precision that the settings say."""
+    on_cpu = settings.run.device == "cpu" or not torch.cuda.is_available()
+    if settings.precision == "auto":
+        bf16 = not on_cpu and torch.cuda.is_bf16_supported()
+    else:
+        bf16 = settings.precision == "bf16"
+    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no")
+
+
+def make_encoder(settings: PretrainSettings) -> PointMapEncoder:
+    """The encoder that a run starts from.
+
+    Raises:
+        FileError: weights that cannot be read.
+        SettingError: weights of another shape than the settings' encoder.
+    """
+    if settings.start:
+        encoder = load_encoder(settings.start)
+        if encoder.config != settings.encoder:
+            raise SettingError(
+                f"{settings.start} is an encoder of another shape: {encoder.config} instead of {settings.encoder}"
+            )
+    else:
+        encoder = PointMapEncoder(settings.encoder, seed=settings.seed)
+    return encoder.add_lora(settings.lora_settings) if settings.lora else encoder
+
+
+def make_towers(
+    settings: PretrainSettings, out: Path | None, accelerator: Accelerator
+) -> tuple[TextTower | None, ImageTower | None]:
+    """The text and image towers; a small text tower's vocabulary is built from the captions, and kept in ``out``."""
+    image = FgClipImage.load(settings.image) if settings.image else None
+    if not settings.text:
+        return None, image
+    if settings.text != "mini":
+        return FgClipText.load(settings.text), image
+    kept = None if out is None else out / "vocabulary.json"
+    if kept is None or not kept.exists():
+        folders = dict.fromkeys(root for _, _, data in settings.stages() for root in data)
+        vocabulary = Vocabulary.build(captions(list(folders)))
+        if kept is not None and accelerator.is_main_process:
+            write_text(kept, json.dumps(vocabulary.words) + "\n")
+    else:
+        try:
+            vocabulary = Vocabulary(json.loads(kept.read_text()))
+        except (OSError, ValueError) as error:
+            raise FileError(kept, f"is no vocabulary ({error})") from error
+    accelerator.wait_for_everyone()
+    config = MiniTextConfig(embedding=settings.encoder.embedding)
+    return MiniText(vocabulary, config, seed=settings.seed), image
+
+
+def captions(roots: list[str]) -> Iterator[str]:
+    """Every caption of ScenePoint folders, views' and scenes'."""
+    for root in roots:
+        for scene in ScenePointFolder(root).scenes:
+            yield from scene.scene_captions
+            if scene.captions is not None:
+                for texts in scene.captions.utterances(scene.scan_id, scene.captions.views(scene.scan_id)):
+                    yield from texts
+
+
+def make_loader(
+    settings: PretrainSettings, stage: StageSettings, data: tuple[str, ...], accelerator: Accelerator
+) -> SceneLoader:
+    """The batches of a stage on this rank."""
+    if not data:
+        raise SettingError("there is no data: name the ScenePoint folders with --data")
+    dataset = ScenePointDataset(
+        list(data),
+        stage.data(settings.encoder.image_size, images=bool(settings.image), bad_scenes=settings.bad_scenes),
+    )
+    return SceneLoader(
+        dataset,
+        stage.batch,
+        seed=settings.seed,
+        workers=settings.run.workers,
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
+        mix=stage.mix,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+
+
+def hand_over(before: Pretraining, after: Pretraining) -> None:
+    """Start ``after`` from the context encoder and the scale of ``before``; its target encoder becomes a copy."""
+    after.context_encoder.load_state_dict(before.context_encoder.state_dict())
+    after.target_encoder.load_state_dict(before.context_encoder.state_dict())
+    after.alignment.load_state_dict(before.alignment.state_dict())
+    if after.text_tower is not None and before.text_tower is not None:
+        after.text_tower.load_state_dict(before.text_tower.state_dict())
+
+
+def load_weights(model: Pretraining, folder: Path) -> None:
+    """The weights of a finished stage's last checkpoint.
+
+    Raises:
+        FileError: there is none, or it is not of this model.
+    """
+    found = checkpoints(folder)
+    if not found:
+        raise FileError(folder, "is of a finished stage, but its checkpoints are gone")
+    path = found[-1] / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileError(path, f"is not the checkpoint of this stage ({error})") from error
+
+
+def evaluation_of(settings: PretrainSettings) -> Evaluate | None:
+    """The evaluation beside training on ``settings.validation``; None without."""
+    if not settings.validation:
+        return None
+    from poma3d.evaluation.suite import Suite
+
+    suite = Suite(settings.validation, settings.encoder.image_size)
+    return lambda model: suite.measure(model.target_encoder, model.text)
+
+
+def _keep_settings(settings: PretrainSettings, out: Path) -> None:
+    """Write the resolved settings, or make sure that they are those of the run that is there.
+
+    Raises:
+        SettingError: the folder holds a run with another recipe; the message names what differs.
+    """
+    path = out / "settings.json"
+    recipe = json.loads(json.dumps(settings.recipe()))
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())["recipe"]
+        except (OSError, ValueError, KeyError) as error:
+            raise FileError(path, f"is damaged ({error}); start anew in another folder") from error
+        differs = sorted(_differences(found, recipe))
+        if differs:
+            raise SettingError(
+                f"{out} holds a run with other settings ({'; '.join(differs)}):"
+                " resume it with its own, or start anew in another folder"
+            )
+    whole = {"recipe": recipe, "run": asdict(settings.run)}
+    write_text(path, json.dumps(whole, indent=2) + "\n")
+
+
+def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in {*found, *wanted}:
+            yield from _differences(found.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+    elif found != wanted:
+        yield f"{name} was {found!r}, now {wanted!r}"
