@@ -1,0 +1,84 @@
+"""Where cameras stand for ScenePoint: on the walkable surface, looking about, few views that together see the scene."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from envs.episodes.ground import GroundSettings, on_ground
+from envs.scenepoint_export.sightings import distances
+from envs.simulators.protocol import Simulator, Surface
+from poma3d.errors import SceneError
+from poma3d.pointmap import Camera, quaternion_to_matrix, rotation_from_heading
+from poma3d.scenepoint.coverage import choose_views
+
+HEIGHTS = (1.0, 1.6)
+"""Lowest and highest camera above the floor, metres: held in a hand, mounted on a robot, worn on a head."""
+PITCH_MEAN, PITCH_DEVIATION, PITCH_MOST = -8.0, 12.0, 35.0
+"""Degrees, up positive: people who scan a room look down a little."""
+_PROBE = 32
+"""Pixels along each side of the small views that candidates are judged by."""
+_LEAST_VALID = 0.3
+"""Share of its pixels that a view must see something in."""
+_NEAR, _MOST_NEAR = 0.5, 0.4
+"""Metres, and the share of pixels that may be nearer: a view with its nose on a wall shows nothing."""
+_DRAWS = 20
+
+
+def choose_cameras(
+    simulator: Simulator,
+    count: int,
+    candidates: int,
+    hfov: float,
+    depth_range: tuple[float, float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Camera poses that together see most of a scene.
+
+    Args:
+        simulator: the scene.
+        count: views wanted.
+        candidates: views to choose from.
+        hfov: horizontal field of view, degrees; the views are square.
+        depth_range: nearest and farthest z-depth that counts, metres.
+        rng: what is random.
+
+    Returns:
+        (count, 4, 4) float64 world-from-camera transforms with Habitat's body axes.
+
+    Raises:
+        SceneError: no floor to stand on, or nothing to see from it.
+    """
+    poses = _candidates(simulator.surface, max(candidates, count), rng, simulator.scene_id)
+    views = simulator.render(poses, Camera(_PROBE, _PROBE, hfov), depth_range=depth_range)
+    near = (views.valid & (distances(views.point_map, poses[:, :3, 3]) < _NEAR)).mean(axis=(1, 2))
+    good = np.flatnonzero((views.valid.mean(axis=(1, 2)) >= _LEAST_VALID) & (near <= _MOST_NEAR))
+    if not len(good):
+        raise SceneError(f"{simulator.scene_id}: from no place on the floor is there enough to see")
+    chosen = good[choose_views([views.point_map[i][views.valid[i]] for i in good], count)]
+    if len(chosen) < count:  # a tiny scene: some places serve twice
+        chosen = np.concatenate([chosen, rng.choice(chosen, count - len(chosen))])
+    return poses[chosen]
+
+
+def _candidates(surface: Surface, count: int, rng: np.random.Generator, scene_id: str) -> np.ndarray:
+    """Poses (count, 4, 4) on floors, by area."""
+    points = np.zeros((0, 3))
+    for _ in range(_DRAWS):
+        drawn = np.stack([surface.random_navigable_point(rng) for _ in range(count)])
+        points = np.concatenate([points, drawn[on_ground(surface, drawn, GroundSettings())]])
+        if len(points) >= count:
+            break
+    if not len(points):
+        raise SceneError(f"{scene_id}: has no floor large enough to walk about on")
+    points = points[np.arange(count) % len(points)]
+    pitch = np.clip(rng.normal(PITCH_MEAN, PITCH_DEVIATION, count), -PITCH_MOST, PITCH_MOST)
+    half = np.radians(pitch) / 2
+    zero = np.zeros(count)
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    turned = quaternion_to_matrix(rotation_from_heading(rng.uniform(-math.pi, math.pi, count)))
+    poses[:, :3, :3] = turned @ quaternion_to_matrix(np.stack([np.sin(half), zero, zero, np.cos(half)], -1))
+    poses[:, :3, 3] = points
+    poses[:, 1, 3] += rng.uniform(*HEIGHTS, count)
+    return poses
