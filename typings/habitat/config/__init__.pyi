@@ -1,0 +1,4 @@
+from contextlib import AbstractContextManager
+from typing import Any
+
+def read_write(config: Any) -> AbstractContextManager[Any]: ...

@@ -1,0 +1,6 @@
+from typing import Any
+
+class ConfigStore:
+    @staticmethod
+    def instance() -> ConfigStore: ...
+    def store(self, name: str, node: Any, group: str | None = None, package: str | None = None) -> None: ...
