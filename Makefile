@@ -42,13 +42,13 @@ check: $(VENV)/.installed-dev ## lint, types and the import rule of the house
 	$(BIN)/pyright
 
 test: $(VENV)/.installed-dev check   ## every check but the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev    ## the checks that take minutes
 	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.installed     ## the throughput table of the README
-	$(BIN)/pomagym bench throughput --scene procedural:val:1 $(if $(SMALL_HOUSE),--scene $(SMALL_HOUSE))
+	$(BIN)/pomagym bench throughput --scene procedural:val:0000 $(if $(SMALL_HOUSE),--scene $(SMALL_HOUSE))
 
 clean:               ## remove the environment and what the demo wrote
 	rm -rf $(VENV) demo

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine must not fail a property; pytest-timeout ends what hangs.
+settings.register_profile("pomagym", deadline=None)
+settings.load_profile("pomagym")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

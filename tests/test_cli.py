@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -66,10 +67,11 @@ def test_the_first_help_is_quick_and_imports_nothing_heavy():
         " sys.exit(str(heavy) if heavy else 0)"
     )
     best = 9.0
-    for _ in range(3):
-        start = time.perf_counter()
+    for _ in range(3):  # processor time: a busy machine takes longer by the clock
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        best = min(best, time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert all(name in done.stdout for name in COMMANDS)
     assert "pomagym run --scene" in done.stdout
     assert best < 0.5
