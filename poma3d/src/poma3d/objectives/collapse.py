@@ -24,10 +24,13 @@ def feature_deviation(features: Tensor) -> Tensor:
 def effective_rank(features: Tensor) -> Tensor:
     """Effective rank of features (..., C): the exponential of the entropy of their normalised singular values.
 
-    After Roy and Vetterli (EUSIPCO 2007), on centred features. Between 1 (one direction) and C (all alike).
+    After Roy and Vetterli (EUSIPCO 2007), on centred features. Between 1 (one direction) and C (all
+    alike); NaN of features that are no numbers.
     """
     rows = _rows(features)
     centred = rows - rows.mean(0)
+    if not bool(centred.isfinite().all()):  # the decomposition would raise
+        return rows.new_full((), torch.nan)
     # The singular values are the roots of the eigenvalues of the small C x C matrix.
     values = torch.linalg.eigvalsh((centred.T @ centred).double()).clamp(min=0).sqrt()
     total = values.sum()

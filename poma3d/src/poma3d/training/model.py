@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from poma3d.encoder import Encoding, PointMapEncoder
+from poma3d.encoder import PointMapEncoder
 from poma3d.objectives.alignment import NOTHING, Alignment, AlignmentBatch
 from poma3d.objectives.collapse import effective_rank, feature_deviation
 from poma3d.objectives.ema import target_copy
@@ -52,6 +52,7 @@ class Pretraining(nn.Module):
         super().__init__()
         self.context_encoder = encoder.train()
         self.target_encoder = target_copy(encoder)
+        self.align_masked = stage.align_masked
         self.alignment = Alignment(stage.alignment)
         self.jepa = None
         if stage.objective != "alignment":
@@ -92,17 +93,19 @@ class Pretraining(nn.Module):
             masks: ``keep`` and ``masked`` patches (see `poma3d.objectives.masks`), for POMA-JEPA.
             monitor: also measure how spread the features are.
         """
-        context = self.context_encoder(batch.point_map, batch.valid)
-        loss, metrics = self.alignment(self._alignment_batch(batch, context.cls))
-        features: Encoding = context
-        if self.jepa is not None and masks is not None:
+        if self.jepa is None or masks is None:
+            features = context = self.context_encoder(batch.point_map, batch.valid)
+            loss, metrics = self.alignment(self._alignment_batch(batch, context.cls))
+        else:
             keep, masked = masks
             with torch.no_grad():
                 features = target = self.target_encoder(batch.point_map, batch.valid)
-            seen = self.context_encoder(batch.point_map, batch.valid, keep)
+            context = self.context_encoder(batch.point_map, batch.valid, keep)
+            whole = context if self.align_masked else self.context_encoder(batch.point_map, batch.valid)
+            loss, metrics = self.alignment(self._alignment_batch(batch, whole.cls))
             loss_jepa, metrics_jepa = self.jepa(
                 JepaBatch(
-                    context_tokens=seen.patch_tokens,
+                    context_tokens=context.patch_tokens,
                     target_tokens=target.patch_tokens,
                     valid_patches=target.valid_patches,
                     keep=keep,

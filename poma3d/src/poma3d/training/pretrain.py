@@ -183,7 +183,11 @@ def make_encoder(settings: PretrainSettings) -> PointMapEncoder:
             )
     else:
         encoder = PointMapEncoder(settings.encoder, seed=settings.seed)
-    return encoder.add_lora(settings.lora_settings) if settings.lora else encoder
+    if settings.lora:
+        with torch.random.fork_rng(devices=[]):  # new adapters are drawn at random
+            torch.manual_seed(settings.seed)
+            encoder.add_lora(settings.lora_settings)
+    return encoder
 
 
 def make_towers(

@@ -69,6 +69,9 @@ class StageSettings:
     """Views of a scene."""
     single_views: bool = False
     """Take every view as a scene of its own."""
+    align_masked: bool = False
+    """With POMA-JEPA, align what the context encoder makes of the masked views, instead of encoding the whole views
+    once more: less than half the work a step. As in FLIP (arXiv 2212.00794). The paper does not say which it does."""
     mix: Literal["equal", "proportional"] = "equal"
     """Whether all sources are drawn equally often or all scenes."""
     augment: bool = True
@@ -201,6 +204,7 @@ PRESETS: dict[str, PretrainSettings] = {
             batch=16,
             objective="chamfer",
             views=8,
+            align_masked=True,
             optimiser=OptimiserSettings(learning_rate=5e-4, warmup_steps=200, ema_start=0.99),
         ),
         jepa=JepaSettings(width=96, depth=3, heads=3),
@@ -222,4 +226,4 @@ PRESETS: dict[str, PretrainSettings] = {
 }
 """``base`` is the paper's, with the authors' follow-up where the paper is silent. ``mini`` trains everything from
 random weights on a laptop: a higher learning rate than for adapters, 8 of the views a step (random ones each time),
-a predictor of half the encoder's width."""
+one pass of the context encoder for both objectives, a predictor of half the encoder's width."""

@@ -284,7 +284,7 @@ class Stage:
         path = self.save()
         kept = f"; the weights from before it are in {path}" if path else ""
         raise TrainingError(
-            f"the {what} of step {self.step + 1} of {self.name} is {float(value)} on scenes {', '.join(names)}{kept}."
+            f"the {what} of step {self.step + 1} of {self.name} is {value.item()} on scenes {', '.join(names)}{kept}."
             " Look at these scenes, or lower the learning rate"
         )
 
