@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pomagym.doctor_habitat import habitat_frame, habitat_lab, habitat_sim
+
 
 @dataclass(frozen=True)
 class Config:
@@ -118,7 +120,7 @@ def _package(distribution: str, module: str | None = None) -> Callable[[], str]:
 def _embree() -> str:
     from envs.simulators.embree import TriangleScene
 
-    scene = _room()
+    scene = room()
     triangles = TriangleScene(scene.vertices, scene.triangles)
     size = triangles.packet_size
     triangles.close()
@@ -164,7 +166,7 @@ def _render() -> str:
     from envs.simulators.raycast import RaycastSimulator
     from poma3d.pointmap import Camera, world_from_pose
 
-    with RaycastSimulator(_room()) as simulator:
+    with RaycastSimulator(room()) as simulator:
         pose = world_from_pose(np.array([[0.0, 1.25, 0.0]]), np.array([[0.0, 0.0, 0.0, 1.0]]))
         camera = Camera(64, 64, 90.0)
         simulator.render(pose, camera)  # compiles, the first time
@@ -183,7 +185,7 @@ def _surface() -> str:
     from envs.simulators.raycast import RaycastSimulator
 
     start = time.perf_counter()
-    with RaycastSimulator(_room()) as simulator:
+    with RaycastSimulator(room()) as simulator:
         ends = np.array([[-2.0, 0.0, -2.0], [2.0, 0.0, 2.0]])
         distance = float(simulator.surface.geodesic_distance(ends[:1], ends[1:])[0])
     if not abs(distance - 32**0.5) < 0.1:
@@ -191,7 +193,7 @@ def _surface() -> str:
     return f"a room's walkable surface in {time.perf_counter() - start:.1f} s"
 
 
-def _room() -> Any:
+def room() -> Any:
     """A box of 6 x 3 x 6 m seen from inside."""
     import numpy as np
 
@@ -220,6 +222,7 @@ def _print(findings: list[Finding], ready: bool, command: str | None) -> None:
         console.print(Text(f"Mend it with:  {command or 'pip install pomagym'}"))
 
 
+_CREATE_HABITAT = "conda env create -f environment.yml"
 _REINSTALL_EMBREE = ("embreex>=4.4,<5",)
 _LOOKS: tuple[tuple, ...] = (
     ("python", True, _python, (), "install Python 3.11 and make a new environment with it"),
@@ -241,6 +244,8 @@ _LOOKS: tuple[tuple, ...] = (
     ("video", True, _ffmpeg, ("imageio-ffmpeg>=0.6",)),
     ("rerun", True, _package("rerun-sdk", "rerun"), ("rerun-sdk>=0.24",)),
     ("torch", False, _torch, ("torch>=2.4",)),
-    ("habitat-sim", False, _package("habitat-sim", "habitat_sim"), (), "conda env create -f environment.yml"),
+    ("habitat-sim", False, habitat_sim, (), _CREATE_HABITAT),
+    ("habitat-sim renders", False, habitat_frame, (), _CREATE_HABITAT),
+    ("habitat-lab", False, habitat_lab, (), "pip install --no-deps habitat-lab"),
 )
 """Name, whether it is needed, the look, what pip installs to mend it, the command where pip does not."""
