@@ -30,7 +30,8 @@ from poma3d.files import DISK_FULL
 COMMANDS: dict[str, str] = {
     "run": "run navigation episodes with a policy; writes results, video, 3D recording",
     "bench": "navigation | throughput: policies beside their controls, frames and steps a second",
-    "scenes": "list | generate: the scenes there are, procedural houses as .glb files",
+    "pretrain": "train the backbone: a warm-up, then alignment with POMA-JEPA; resumes exactly",
+    "scenes": "list | generate | export | convert | check: scenes, and point-map data made from them or from scans",
     "episodes": "generate | check: episode files in Habitat's format",
     "view": "look at a scene, an episode or a results folder",
     "doctor": "what this machine can do, and the one command that mends what is missing",

@@ -1,4 +1,4 @@
-"""`pomagym scenes`: the scenes there are, and procedural houses written as files."""
+"""`pomagym scenes`: the scenes there are, procedural houses written as files, and ScenePoint data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+from pomagym.scenepoint import CheckScenePoint, ConvertScans, ExportScenes, check, convert, export
 
 MESH_ENDINGS = (".glb", ".gltf", ".obj", ".ply")
 
@@ -53,12 +55,25 @@ class GenerateScenes:
 Config = (
     Annotated[ListScenes, tyro.conf.subcommand("list")]
     | Annotated[GenerateScenes, tyro.conf.subcommand("generate")]
+    | Annotated[ExportScenes, tyro.conf.subcommand("export")]
+    | Annotated[ConvertScans, tyro.conf.subcommand("convert")]
+    | Annotated[CheckScenePoint, tyro.conf.subcommand("check")]
 )
 
 
-def execute(config: ListScenes | GenerateScenes) -> int:
-    """List or write scenes."""
-    return _list(config) if isinstance(config, ListScenes) else _generate(config)
+def execute(config: ListScenes | GenerateScenes | ExportScenes | ConvertScans | CheckScenePoint) -> int:
+    """Do the part that was asked for."""
+    match config:
+        case ListScenes():
+            return _list(config)
+        case GenerateScenes():
+            return _generate(config)
+        case ExportScenes():
+            return export(config)
+        case ConvertScans():
+            return convert(config)
+        case CheckScenePoint():
+            return check(config)
 
 
 def _list(config: ListScenes) -> int:

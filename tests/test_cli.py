@@ -140,7 +140,7 @@ def test_without_a_command_it_shows_what_there_is(capfd):
         (["run", "--max-steps", "0"], "max_steps"),
         (["run", "--timeout", "-1"], "timeout"),
         (["bench", "dance"], "navigation or throughput, found 'dance'"),
-        (["scenes"], "list or generate, found nothing"),
+        (["scenes"], "list or generate or export or convert or check, found nothing"),
         (["bench", "throughput", "--size", "0"], "size must be at least 1"),
         (["bench", "throughput", "--scene", "absent.glb"], "absent.glb"),
         (["bench", "navigation", "--policies", "dance"], "dance"),

@@ -260,6 +260,16 @@ def test_category_numbers_can_be_those_of_another_data_set(root: Path) -> None:
         assert torch.equal(b.rooms == 0, a.rooms == own.room_types.index("kitchen"))
 
 
+def test_categories_can_be_renamed(root: Path) -> None:
+    plain = ScenePointDataset(root, DataSettings(views=4, labels=True))
+    renamed = ScenePointDataset(
+        root, DataSettings(views=4, labels=True), aliases={"chair": "seat", "bed": "seat"}
+    )
+    assert renamed.categories == ("seat", "wall")
+    a, b = plain[0].semantics, renamed[0].semantics
+    assert torch.equal(b == 0, (a == plain.categories.index("chair")) | (a == plain.categories.index("bed")))
+
+
 def test_single_views_are_scenes(root: Path) -> None:
     dataset = ScenePointDataset(root, DataSettings(single_views=True))
     assert len(dataset) == 5 * 4

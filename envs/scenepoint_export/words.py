@@ -45,7 +45,7 @@ def pick(rng: np.random.Generator, phrases: Sequence[str]) -> str:
 
 def noun(category: str) -> str:
     """A category as it is written in a sentence: ``TV stand`` for ``tv_stand``."""
-    words = category.replace("_", " ").split()
+    words = [word for word in category.replace("_", " ").split() if not word.isdigit()] or [category]
     return " ".join("TV" if word == "tv" else word for word in words)
 
 

@@ -5,7 +5,7 @@ where no surface was hit; there the XYZ are 0. Every function takes NumPy arrays
 leading batch shape, and answers in kind.
 """
 
-from poma3d.pointmap.camera import Camera, depth_to_points, project
+from poma3d.pointmap.camera import Camera, depth_to_points, project, unproject
 from poma3d.pointmap.frames import Frame, frame_from_world
 from poma3d.pointmap.pose import (
     heading,
@@ -31,5 +31,6 @@ __all__ = [
     "resize",
     "rotation_from_heading",
     "transform_points",
+    "unproject",
     "world_from_pose",
 ]

@@ -117,3 +117,37 @@ def project(points: Array, camera: Camera) -> tuple[Array, Array, Array]:
     v = xp.where(in_front, points[..., 1] / safe * camera.focal + camera.height / 2, minus_one)
     visible = in_front & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
     return xp.stack([u, v], -1), depth, visible
+
+
+def unproject(depth: Array, intrinsics: Array) -> tuple[Array, Array]:
+    """Turn z-depth into camera-frame points for a camera matrix of its own, as real cameras have.
+
+    Args:
+        depth: (..., H, W) metres along the optical axis; 0, negative, NaN or infinite: nothing was measured.
+        intrinsics: (..., 3, 3) camera matrices without skew, pixel centres at +0.5; one for all, or one each.
+
+    Returns:
+        ``points`` (..., H, W, 3) in `Frame.CAMERA`, of the depth's dtype, 0 where invalid; ``valid``
+        (..., H, W).
+
+    Raises:
+        SettingError: matrices of another shape, or focal lengths that are not above 0.
+    """
+    depth = floating(depth)
+    xp = namespace(depth)
+    matrix = like(intrinsics, depth)
+    if depth.ndim < 2 or tuple(matrix.shape[-2:]) != (3, 3):
+        raise SettingError(
+            f"a depth (..., H, W) and camera matrices (..., 3, 3) are needed, found {tuple(depth.shape)} and"
+            f" {tuple(matrix.shape)}"
+        )
+    fx, fy, cx, cy = (matrix[..., i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    if not bool(((fx > 0) & (fy > 0) & xp.isfinite(fx + fy + cx + cy)).all()):
+        raise SettingError("camera matrices must have focal lengths above 0 and finite principal points")
+    height, width = depth.shape[-2:]
+    u, v = like(np.arange(width) + 0.5, depth), like(np.arange(height) + 0.5, depth)
+    valid = xp.isfinite(depth) & (depth > 0)
+    z = xp.where(valid, depth, xp.zeros_like(depth))
+    x = z * ((u - cx[..., None]) / fx[..., None])[..., None, :]  # (..., H, W) * (..., 1, W)
+    y = z * ((v - cy[..., None]) / fy[..., None])[..., :, None]  # (..., H, W) * (..., H, 1)
+    return xp.stack([x, y, z], -1), valid

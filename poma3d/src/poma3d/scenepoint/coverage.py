@@ -42,7 +42,8 @@ def choose_views(points: Sequence[np.ndarray], count: int, *, voxel: float = VOX
     chosen: list[int] = []
     open_voxels = np.ones(sees.shape[1], dtype=bool)
     gains = sees.sum(axis=1, dtype=np.int64)
-    while len(chosen) < min(count, int(able.sum())):
+    wanted = min(count, int(able.sum()))
+    while len(chosen) < wanted:
         best = int(np.argmax(np.where(able, gains, -1)))
         if gains[best] <= 0:  # all is seen: cover it once more
             open_voxels[:] = True

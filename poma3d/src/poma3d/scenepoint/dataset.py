@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,6 +44,8 @@ class ScenePointDataset(Dataset):
         categories: the names that ``semantics`` shall index; None: those of all files, sorted. A held-out data set
             gets its training set's.
         room_types: the same for ``rooms``.
+        aliases: other names for categories and room types of the files, such as ``{"night stand": "nightstand"}``
+            for a data set whose words are not the training set's.
 
     Raises:
         FileError: a folder without scenes; with ``bad_scenes="refuse"`` also a scene that cannot be used, and
@@ -59,6 +61,7 @@ class ScenePointDataset(Dataset):
         scans: Collection[str] | None = None,
         categories: Sequence[str] | None = None,
         room_types: Sequence[str] | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings or DataSettings()
         folders = [ScenePointFolder(r) for r in ([roots] if isinstance(roots, str | os.PathLike) else roots)]
@@ -75,10 +78,11 @@ class ScenePointDataset(Dataset):
         if not self._scenes:
             why = f"; the first trouble: {self.skipped[0]}" if self.skipped else ""
             raise SettingError(f"no scene of {', '.join(str(f.root) for f in folders)} can be used{why}")
+        self._aliases = dict(aliases or {})
         words = [file.words for file in self._files]
-        self.categories = tuple(categories or sorted({name for w in words for name in w.categories}))
+        self.categories = tuple(categories or sorted({n for w in words for n in self._renamed(w.categories)}))
         """Names of the categories that ``semantics`` indexes."""
-        self.room_types = tuple(room_types or sorted({name for w in words for name in w.room_types}))
+        self.room_types = tuple(room_types or sorted({n for w in words for n in self._renamed(w.room_types)}))
         """Names of the room types that ``rooms`` indexes."""
         self._items = [
             (scene, view if self.settings.single_views else None)
@@ -103,6 +107,9 @@ class ScenePointDataset(Dataset):
             return
         self._scenes.append(scene)
         self._files.append(file)
+
+    def _renamed(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(self._aliases.get(name, name) for name in names)
 
     def _bad(self, error: FileError) -> None:
         if self.settings.bad_scenes == "refuse":
@@ -202,12 +209,12 @@ class ScenePointDataset(Dataset):
         if views.category_ids is None:
             return torch.full(shape, UNKNOWN, dtype=torch.int16)
         ids = sample_pixels(views.category_ids, *shape[1:])
-        return torch.from_numpy(_translation(file.words.categories, self.categories)[ids])
+        return torch.from_numpy(_translation(self._renamed(file.words.categories), self.categories)[ids])
 
     def _rooms(self, file: SceneFile, views: StoredViews, count: int) -> torch.Tensor:
         if views.room_type_ids is None:
             return torch.full((count,), UNKNOWN, dtype=torch.int64)
-        table = _translation(file.words.room_types, self.room_types)
+        table = _translation(self._renamed(file.words.room_types), self.room_types)
         return torch.from_numpy(table[views.room_type_ids].astype(np.int64))
 
     def path_of(self, scan_id: str) -> Path:
