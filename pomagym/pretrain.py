@@ -21,7 +21,7 @@ class Pretrain(PretrainSettings):
 
     For example:
 
-        pomagym scenes export --split train --count 2000 --out data/train
+        pomagym scenes export procedural:train:2000 --size 112 --half --out data/train
         pomagym pretrain mini --data data/train --out runs/mini --run.dry-run
         pomagym pretrain mini --data data/train --validation data/val --out runs/mini
     """
@@ -58,9 +58,12 @@ def execute(config: Pretrain) -> int:
 
 
 def _dry_run(settings: PretrainSettings, as_json: bool) -> int:
+    from poma3d.objectives.gather import rank
     from poma3d.training.pretrain import dry_run
 
     facts = dry_run(settings)
+    if rank():  # of several processes one speaks
+        return 0
     if as_json:
         print(json.dumps({"stages": facts}, indent=2))
         return 0
@@ -76,6 +79,7 @@ def _dry_run(settings: PretrainSettings, as_json: bool) -> int:
 
 
 def _train(settings: PretrainSettings, as_json: bool) -> int:
+    from poma3d.objectives.gather import rank
     from poma3d.training.pretrain import pretrain
     from poma3d.training.stage import Progress
     from pomagym.progress import Bar
@@ -93,6 +97,8 @@ def _train(settings: PretrainSettings, as_json: bool) -> int:
                 print(f"{at.stage} {at.step}/{at.steps} loss {at.loss:.3f} {word}", file=sys.stderr)
 
         result = pretrain(settings, report=report)
+    if rank():  # of several processes one speaks
+        return 0
     if as_json:
         facts = {
             "encoder": str(result.encoder),

@@ -47,6 +47,7 @@ from poma3d.training.settings import (
     StageSettings,
 )
 from poma3d.training.stage import Stage, TrainingError
+from pomagym.main import main
 
 TINY = EncoderConfig(image_size=16, patch_size=4, width=32, depth=2, heads=2, mlp_width=64, embedding=16)
 
@@ -371,6 +372,57 @@ def test_presets_are_consistent() -> None:
         assert recipe.warm_up.alignment.scene_weight == 0
 
 
+# The command
+
+TINY_FLAGS = """
+    --encoder.image-size 16 --encoder.patch-size 4 --encoder.width 24 --encoder.depth 1 --encoder.embedding 16
+    --jepa.width 24 --jepa.heads 2 --jepa.depth 1 --main.steps 3 --main.batch 2 --main.views 2
+    --run.device cpu --run.log-every 1
+"""
+
+
+def test_the_command_trains_resumes_and_reports(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    line = ["pretrain", "mini", "--data", str(data), *TINY_FLAGS.split()]
+    assert main([*line, "--run.dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"][0]["scenes"] == 8
+    found = []
+    for _ in range(2):
+        assert main([*line, "--out", str(out), "--validation", str(data), "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
+    assert found[0]["measures"]["chance@1"] == pytest.approx(1 / 8)
+    assert load_encoder(found[0]["encoder"]).weights_sha256() == found[0]["weights_sha256"]
+    assert main([*line, "--out", str(out)]) == 0
+    assert "R@1-1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--data"),
+        (["--data", "nowhere"], "--out"),
+        (["--data", "nowhere", "--out", "run"], "nowhere"),
+        (["--main.steps", "-1"], "steps must be at least 0"),
+        (["--main.objective", "l2"], "objective"),
+    ],
+)
+def test_bad_input_is_one_line(
+    flags: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["pretrain", "mini", *flags]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
 # Two ranks
 
 
@@ -401,7 +453,7 @@ def _one_of_two(rank: int, recipe: PretrainSettings, port: int, out: str) -> Non
     torch.save(found, f"{out}.{rank}")
 
 
-@pytest.mark.parametrize("align_masked", [False, True])
+@pytest.mark.parametrize("align_masked", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_ranks_have_the_gradients_of_one_with_the_doubled_batch(
     data: Path, tmp_path: Path, align_masked: bool
 ) -> None:
