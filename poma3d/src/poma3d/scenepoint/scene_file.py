@@ -87,7 +87,8 @@ def write_scene(
     tensors = _tensors(views, words, half)
     facts = {"categories": words.categories, "room_types": words.room_types, "frame": "scene", **words.facts}
     with atomic_path(path) as temporary:
-        save_file(tensors, str(temporary), metadata={METADATA: json.dumps(facts), "format": "np"})
+        # one entry alone: safetensors writes several in an order of its own, other bytes each time
+        save_file(tensors, str(temporary), metadata={METADATA: json.dumps(facts)})
 
 
 def _tensors(views: StoredViews, words: SceneWords, half: bool) -> dict[str, np.ndarray]:
