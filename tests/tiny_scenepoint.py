@@ -49,7 +49,7 @@ def write_tiny(root: Path, scenes: int = 8, views: int = 4, size: int = 16, seed
         file = path.relative_to(root).as_posix()
         captions += [ViewCaption(scan, file, (f"a {word} wall", f"view {v} of {word}")) for v in range(views)]
         whole[scan] = [f"a room with {word} walls", f"everything is {word}"]
-        queries += [RetrievalQuery(scan, f"the {word} one, part {part}") for part in range(5)]
+        queries += [RetrievalQuery(scan, f"a room with {word} walls, {part}") for part in range(5)]
     for path in (view_captions_path(root, "tiny"), retrieval_path(root, "tiny")):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_view_captions(view_captions_path(root, "tiny"), captions)
