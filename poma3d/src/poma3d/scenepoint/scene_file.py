@@ -237,7 +237,7 @@ class SceneFile:
         if VALID not in found:
             return points, (points != 0).any(axis=-1)
         valid = found[VALID].astype(np.bool_, copy=False)
-        return np.where(valid[..., None], points, np.float32(0)), valid
+        return points * valid[..., None], valid
 
     def _ids(self, name: str, stored: np.ndarray, known: int) -> np.ndarray:
         """Ids as int16; the byte 255 stands for `NO_ID`."""
