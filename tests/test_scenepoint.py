@@ -13,10 +13,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from scenepoint_examples import SIZE, WORDS, make_folder, make_views
 
-from poma3d.errors import FileError, SettingError
+from poma3d.errors import SettingError
 from poma3d.pointmap import resize
 from poma3d.scenepoint import (
     UNKNOWN,
@@ -24,66 +24,22 @@ from poma3d.scenepoint import (
     DataSettings,
     SceneLoader,
     ScenePointDataset,
-    check_scenepoint,
     collate,
 )
 from poma3d.scenepoint.augment import SceneChange, draw_change
 from poma3d.scenepoint.captions import (
     RetrievalQuery,
-    ViewCaption,
     read_retrieval,
     write_retrieval,
-    write_scene_captions,
-    write_view_captions,
 )
 from poma3d.scenepoint.dataset import draw_views
 from poma3d.scenepoint.folder import (
-    retrieval_path,
     scene_captions_path,
     scene_path,
     view_captions_path,
 )
 from poma3d.scenepoint.order import DrawOrder
 from poma3d.scenepoint.scene_file import SceneFile, SceneWords, StoredViews, write_scene
-
-SIZE = 12
-
-
-def make_views(seed: int, views: int = 4, size: int = SIZE, categories: int = 3) -> StoredViews:
-    """Random points, a quarter of them not valid."""
-    rng = np.random.default_rng(seed)
-    valid = rng.random((views, size, size)) < 0.75
-    points = np.where(valid[..., None], rng.uniform(-3, 3, (views, size, size, 3)), 0).astype(np.float32)
-    poses = np.tile(np.eye(4, dtype=np.float32), (views, 1, 1))
-    poses[:, :3, 3] = rng.uniform(-3, 3, (views, 3))
-    return StoredViews(
-        points,
-        valid,
-        images=rng.integers(0, 256, (views, 6, 8, 3)).astype(np.uint8),
-        category_ids=rng.integers(-1, categories, (views, size, size)).astype(np.int16),
-        room_type_ids=rng.integers(-1, 2, views).astype(np.int16),
-        scene_from_camera=poses,
-    )
-
-
-WORDS = SceneWords(("bed", "chair", "wall"), ("bedroom", "kitchen"))
-
-
-def make_folder(root: Path, sources: dict[str, int] | None = None, views: int = 4) -> Path:
-    """A whole data set: two sources, captions of views and of scenes."""
-    scene_captions = {}
-    for source, count in (sources or {"scannet": 3, "houses": 2}).items():
-        lines = []
-        for number in range(count):
-            scan = f"{source}_{number}"
-            write_scene(scene_path(root, source, scan), make_views(number, views), WORDS)
-            for view in range(views):
-                texts = tuple(f"{scan} view {view} text {i}" for i in range(5))
-                lines.append(ViewCaption(scan, f"light_{source}/{scan}.safetensors", texts))
-            scene_captions[scan] = [f"{scan} as a whole, {i}" for i in range(3)]
-        write_view_captions(view_captions_path(root, source), lines)
-    write_scene_captions(scene_captions_path(root), scene_captions)
-    return root
 
 
 @pytest.fixture
@@ -418,133 +374,3 @@ def test_evaluation_is_the_same_every_time(root: Path) -> None:
     dataset = ScenePointDataset(root, DataSettings(views=3))
     assert same(collate([dataset[1]]), collate([dataset[1]]))
     assert same(collate([dataset[-1]]), collate([dataset[len(dataset) - 1]]))
-
-
-# --- bad files --------------------------------------------------------------------------------------------------
-
-
-def rewrite(path: Path, **changes) -> None:
-    """Change tensors of a file; None takes one away, ``metadata=None`` the metadata."""
-    with safe_open(path, framework="np") as stored:
-        metadata = changes.pop("metadata", stored.metadata())
-    tensors = {k: v for k, v in (load_file(path) | changes).items() if v is not None}
-    save_file(tensors, path, metadata)
-
-
-def spoil(root: Path, how: str) -> Path:
-    """Damage one scene or caption file and return which."""
-    path = scene_path(root, "scannet", "scannet_1")
-    stored = load_file(path)
-    points = stored["point_map"].copy()
-    if how == "missing key":
-        rewrite(path, point_map=None)
-    elif how == "wrong shape":
-        rewrite(path, point_map=points[..., :2].copy())
-    elif how == "NaN points":
-        points[2, 3, 4, 1] = np.nan
-        rewrite(path, point_map=points)
-    elif how == "all-invalid view":
-        rewrite(
-            path,
-            point_map=np.where(np.arange(4)[:, None, None, None] == 1, np.float32(0), points),
-            valid=None,
-        )
-    elif how == "truncated":
-        path.write_bytes(path.read_bytes()[:-100])
-    elif how == "no safetensors":
-        path.write_bytes(b"PK\x03\x04 this is a zip")
-    elif how == "captions without scene":
-        path.unlink()
-        return view_captions_path(root, "scannet")
-    elif how == "too few captions":
-        captions = view_captions_path(root, "scannet")
-        captions.write_text(
-            "".join(line + "\n" for line in captions.read_text().splitlines() if "1 view 3" not in line)
-        )
-    elif how == "ids without names":
-        rewrite(path, metadata=None)
-    return path
-
-
-WHAT = {
-    "missing key": "'point_map' is missing",
-    "wrong shape": "(views, rows, columns, 3) was expected",
-    "NaN points": "view 2 has points that are not finite",
-    "all-invalid view": "view 1 has no valid pixel",
-    "truncated": "no whole safetensors file",
-    "no safetensors": "no whole safetensors file",
-    "captions without scene": "no file of that scene",
-    "too few captions": "3 lines for it",
-    "ids without names": "the metadata name 0",
-}
-
-
-def read_all(asked: DataSettings, root: Path) -> list:
-    dataset = ScenePointDataset(root, asked)
-    return [dataset[index] for index in range(len(dataset))]
-
-
-@pytest.mark.parametrize("how", WHAT)
-def test_bad_files_are_named_and_refused_or_skipped(root: Path, how: str) -> None:
-    path = spoil(root, how)
-    report = check_scenepoint(root)
-    assert not report.ok
-    fatal = [problem for problem in report.problems if problem.fatal]
-    assert all(problem.path in (str(path), str(scene_captions_path(root))) for problem in fatal)
-    assert any(problem.path == str(path) and WHAT[how] in problem.what for problem in fatal), str(report)
-    assert str(path) in str(report)
-    assert json.loads(report.as_json())["ok"] is False
-
-    asked = {"views": 4, "labels": True}
-    with pytest.raises(FileError) as caught:
-        read_all(DataSettings(**asked), root)
-    assert WHAT[how] in str(caught.value)
-    assert str(path) in str(caught.value)
-
-    lenient = ScenePointDataset(root, DataSettings(**asked, bad_scenes="skip"))
-    seen = {sample.scan_id for sample in read_all(lenient.settings, root)}
-    assert seen == {"scannet_0", "scannet_2", "houses_0", "houses_1"}
-    assert all(batch.point_map.isfinite().all() for batch in itertools.islice(SceneLoader(lenient, 2), 6))
-
-
-def test_a_good_folder_passes(root: Path) -> None:
-    write_retrieval(retrieval_path(root, "scannet"), [RetrievalQuery("scannet_0", "a chair")])
-    done = []
-    report = check_scenepoint(root, progress=lambda *numbers: done.append(numbers))
-    assert report.ok
-    assert report.problems == ()
-    assert report.scenes == {"light_houses": 2, "light_scannet": 3}
-    assert (report.views, report.view_captions, report.scene_captions) == (20, 20, 5)
-    assert 0.7 < report.valid_share < 0.8
-    assert done[-1] == (5, 5)
-    write_retrieval(retrieval_path(root, "scannet"), [RetrievalQuery("elsewhere", "a chair")])
-    assert "elsewhere" in str(check_scenepoint(root))
-
-
-def test_captions_that_are_none_are_refused_by_line(root: Path) -> None:
-    path = view_captions_path(root, "houses")
-    good = path.read_text()
-    for bad in ("{", "[]", '{"scan_id": "houses_0"}', '{"scan_id": "houses_0", "utterance": [3]}'):
-        path.write_text(good + bad + "\n")
-        with pytest.raises(FileError, match="line 9"):
-            ScenePointDataset(root)
-    path.write_text(good)
-    scene_captions_path(root).write_text('{"houses_0": ["a house"]}')
-    with pytest.raises(FileError, match="captions"):
-        check_scenepoint(root)
-
-
-def test_folders_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="no folder"):
-        ScenePointDataset(tmp_path / "absent")
-    with pytest.raises(FileError, match="no scenes"):
-        check_scenepoint(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("views", 0), ("size", -1), ("bad_scenes", "maybe"), ("views", True)],
-)
-def test_settings_out_of_range(field: str, value: object) -> None:
-    with pytest.raises(SettingError, match=field):
-        DataSettings(**{field: value})

@@ -22,6 +22,7 @@ import numpy as np
 
 from envs.embodiment import AgentSpec
 from envs.episodes.locate import PROCEDURAL_PREFIX
+from envs.scenepoint_export.caption_files import captioned_scans, join_captions, parts_folder
 from envs.scenepoint_export.pictures import paint
 from envs.scenepoint_export.scene_sentences import SceneFacts, retrieval_queries, scene_captions
 from envs.scenepoint_export.sightings import Boxes, look
@@ -36,24 +37,7 @@ from envs.simulators.walkable.surface import NavmeshSurface
 from poma3d.errors import FileError, SettingError, UserError
 from poma3d.files import write_text
 from poma3d.pointmap import Camera, Frame, frame_from_world
-from poma3d.scenepoint.captions import (
-    RetrievalQuery,
-    ViewCaption,
-    ViewCaptions,
-    read_retrieval,
-    read_scene_captions,
-    write_retrieval,
-    write_scene_captions,
-    write_view_captions,
-)
-from poma3d.scenepoint.folder import (
-    ANNOTATIONS,
-    retrieval_path,
-    scene_captions_path,
-    scene_path,
-    source_folder,
-    view_captions_path,
-)
+from poma3d.scenepoint.folder import scene_path
 from poma3d.scenepoint.scene_file import NO_ID, SceneFile, SceneWords, StoredViews, write_scene
 
 SCENE_CAPTIONS = 5
@@ -129,11 +113,6 @@ def source_of(scene_id: str) -> str:
     return "procedural" if scene_id.startswith(PROCEDURAL_PREFIX) else "scenes"
 
 
-def _parts(root: Path) -> Path:
-    """Where captions wait, a file a scene, until the export ends."""
-    return root / ANNOTATIONS / ".parts"
-
-
 def export_scene(
     scene: Scene,
     root: str | os.PathLike[str],
@@ -160,7 +139,7 @@ def export_scene(
     root, scan_id = Path(root), scan_id_of(scene.scene_id)
     path = scene_path(root, source or source_of(scene.scene_id), scan_id)
     views, words, captions = _render(scene, settings, threads)
-    write_text(_parts(root) / f"{scan_id}.json", json.dumps(captions, ensure_ascii=False))
+    write_text(parts_folder(root) / f"{scan_id}.json", json.dumps(captions, ensure_ascii=False))
     write_scene(path, views, words, half=settings.half)
     return ExportedScene(scene.scene_id, scan_id, str(path), path.stat().st_size, time.perf_counter() - began)
 
@@ -255,7 +234,7 @@ def export_scenes(
         if other != spec:
             raise SettingError(f"{other} and {spec} would both be called {scan_id_of(spec)}; rename one")
     done, waiting = [], []
-    captioned = _captioned(root, {source or source_of(spec) for spec in specs})
+    captioned = captioned_scans(root, {source or source_of(spec) for spec in specs})
     for spec in dict.fromkeys(specs):
         finished = _found_done(spec, root, settings, source or source_of(spec), captioned)
         (waiting if finished is None else done).append(finished or spec)
@@ -277,7 +256,7 @@ def _found_done(
     """A scene that was exported before; None where it must be exported."""
     scan_id = scan_id_of(spec)
     path = scene_path(root, source, scan_id)
-    if not path.is_file() or not (scan_id in captioned or (_parts(root) / f"{scan_id}.json").is_file()):
+    if not path.is_file() or not (scan_id in captioned or (parts_folder(root) / f"{scan_id}.json").is_file()):
         return None
     made_with = SceneFile(path).words.facts.get("export")
     if made_with != asdict(settings):
@@ -285,12 +264,6 @@ def _found_done(
             f"{path} was exported with other settings ({made_with}); choose another folder or remove it"
         )
     return ExportedScene(spec, scan_id, str(path), path.stat().st_size, 0.0)
-
-
-def _captioned(root: Path, sources: set[str]) -> set[str]:
-    """Scans whose captions are joined already."""
-    paths = (view_captions_path(root, source) for source in sources)
-    return {scan for path in paths if path.is_file() for scan in ViewCaptions(path)}
 
 
 def _export_waiting(
@@ -335,49 +308,3 @@ def _export_one(
     except UserError as error:
         return ExportedScene(spec, scan_id_of(spec), "", 0, 0.0, str(error))
     return ExportedScene(spec, exported.scan_id, exported.path, exported.size, exported.seconds)
-
-
-def join_captions(root: str | os.PathLike[str], sources: set[str]) -> None:
-    """Join the captions of single scenes to the files that the authors' readers look for.
-
-    Captions that are there of other scenes stay; the small files go once all is joined.
-    """
-    root = Path(root)
-    parts = sorted(_parts(root).glob("*.json"))
-    if not parts:
-        return
-    scenes = scene_captions_path(root)
-    captions = read_scene_captions(scenes) if scenes.is_file() else {}
-    for source in sorted(sources):
-        own = [part for part in parts if scene_path(root, source, part.stem).is_file()]
-        fresh = {part.stem: json.loads(part.read_text(encoding="utf-8")) for part in own}
-        captions |= {scan: found["scene"] for scan, found in fresh.items()}
-        write_view_captions(view_captions_path(root, source), _view_lines(root, source, fresh))
-        write_retrieval(retrieval_path(root, source), _queries(root, source, fresh))
-    write_scene_captions(scenes, dict(sorted(captions.items())))
-    for part in parts:
-        part.unlink()
-    _parts(root).rmdir()
-
-
-def _view_lines(root: Path, source: str, fresh: dict[str, dict]) -> Iterator[ViewCaption]:
-    """Captions of the views of a source's scenes, by scan: the fresh ones, and those that are there."""
-    path = view_captions_path(root, source)
-    kept = ViewCaptions(path) if path.is_file() else None
-    for scan in sorted({*fresh, *(kept or ())}):
-        if scan in fresh:
-            texts = [tuple(view) for view in fresh[scan]["views"]]
-        else:
-            assert kept is not None
-            texts = kept.utterances(scan, kept.views(scan))
-        file = f"{source_folder(source)}/{scan}.safetensors"
-        for view, utterance in enumerate(texts):
-            yield ViewCaption(scan, file, utterance, view)
-
-
-def _queries(root: Path, source: str, fresh: dict[str, dict]) -> list[RetrievalQuery]:
-    path = retrieval_path(root, source)
-    queries = [q for q in (read_retrieval(path) if path.is_file() else []) if q.scan_id not in fresh]
-    for scan, found in fresh.items():
-        queries += [RetrievalQuery(scan, text, tuple(views)) for text, views in found["queries"]]
-    return sorted(queries, key=lambda query: query.scan_id)
