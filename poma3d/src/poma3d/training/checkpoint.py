@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,27 +44,6 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         raise FileError(
             path, f"cannot be read ({error}); remove the folder {checkpoint} to resume from the one before"
         ) from error
-
-
-@contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``path`` when the block ends well.
-
-    For one process; see `unfinished` for several.
-
-    Raises:
-        FileError: it cannot be written, or the disk is full.
-    """
-    temporary = unfinished(path)
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        yield temporary
-        finish(temporary, path)
-    except OSError as error:
-        raise FileError(path, f"cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def unfinished(path: Path) -> Path:
