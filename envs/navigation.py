@@ -42,10 +42,11 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
     limit was reached. Rewards are Habitat's: slack, decrease of the distance to the goal, bonus on success.
     ``info`` holds the measures by Habitat's names with ``episode_id`` and ``scene_id``.
 
-    Episodes come in the order of the data set, whatever the seed, and begin again after the last one; with
-    ``shuffle`` the seed orders them. ``reset(seed=...)`` goes back to the first;
-    ``reset(options={"episode_id": ...})`` (and ``"scene_id"``, where ids repeat) runs that one and goes on
-    behind it.
+    Every episode comes once in a round. The seed of ``reset(seed=...)`` orders the rounds and goes back to the
+    first one, so the copies of a vector environment, which Gymnasium seeds differently, run different episodes
+    at a time; until a seed is given all have the order of seed 0, that is the same. With ``shuffle=False``
+    they come in the order of the data set. ``reset(options={"episode_id": ...})`` (and ``"scene_id"``, where
+    ids repeat) runs that one, then the order goes on: behind it, or shuffled where it was.
 
     Privileged access, for oracles and recorders, never part of an observation: `simulator`, `surface`,
     `episode`, `position`, `rotation`, `heading`, `distance_field`, `goal_positions`, `trajectory`,

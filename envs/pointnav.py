@@ -42,7 +42,7 @@ class PointNavEnv(NavigationEnv):
         depth_range: nearest and farthest z-depth that is valid, metres.
         max_steps: step limit.
         success_distance: STOP nearer than this (geodesic) is a success, metres.
-        shuffle: order the episodes by the seed of `reset` instead of leaving them in order.
+        shuffle: order the episodes anew in every round, by the seed of `reset`; False keeps their own order.
         seed: of generated episodes.
         settings: which episodes are generated.
         navmesh: Habitat's navmesh to walk on instead of a surface made from the scene: a ``.navmesh`` file, a
@@ -69,7 +69,7 @@ class PointNavEnv(NavigationEnv):
         depth_range: tuple[float, float] | None = None,
         max_steps: int | None = None,
         success_distance: float | None = None,
-        shuffle: bool = False,
+        shuffle: bool = True,
         seed: int = 0,
         settings: PointNavSettings | None = None,
         navmesh: str | os.PathLike[str] | None = None,

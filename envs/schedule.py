@@ -17,19 +17,19 @@ Place = tuple[int, int]
 class EpisodeSchedule:
     """Goes through a data set again and again.
 
-    Without ``shuffle`` in the order of the data set, whatever the seed. With it each round has an order that
-    depends on the seed and the round alone; episodes of a scene stay together, as in Habitat's iterator,
-    since a change of scene is dear. Without a seed the order is drawn afresh.
+    With ``shuffle`` each round has an order that depends on the seed and the round alone; episodes of a scene
+    stay together, as in Habitat's iterator, since a change of scene is dear. Until a seed is given it is 0.
+    Without ``shuffle`` in the order of the data set, whatever the seed. Each round has every episode once.
 
     Args:
         dataset: the episodes.
         shuffle: whether the seed orders them.
     """
 
-    def __init__(self, dataset: EpisodeDataset, *, shuffle: bool = False) -> None:
+    def __init__(self, dataset: EpisodeDataset, *, shuffle: bool = True) -> None:
         self.dataset = dataset
         self.shuffle = shuffle
-        self._seed: int | None = None
+        self._seed = 0
         self._round = 0
         self._upcoming = self._order()
 
@@ -61,8 +61,7 @@ class EpisodeSchedule:
         """The places of this round."""
         if not self.shuffle:
             return self._in_order((0, 0))
-        rng = np.random.default_rng(None if self._seed is None else (self._seed, self._round))
-        return self._shuffled(rng)
+        return self._shuffled(np.random.default_rng((self._seed, self._round)))
 
     def _in_order(self, first: Place) -> Iterator[Place]:
         for part in range(first[0], self.dataset.part_count):

@@ -133,6 +133,17 @@ def test_vector_environments_run_and_reset(kind: Any, mode: AutoresetMode) -> No
         envs.close()
 
 
+def test_vector_environments_run_different_episodes() -> None:
+    envs = SyncVectorEnv([Room(episodes=30, max_steps=1) for _ in range(4)])
+    seen = [envs.reset(seed=3)[1]["episode_id"].tolist()]
+    for _ in range(10):
+        seen.append(envs.step(np.full(4, LEFT))[4]["episode_id"].tolist())
+    envs.close()
+    orders = list(zip(*seen, strict=True))
+    assert len(set(orders)) == 4
+    assert np.mean([len(set(row)) for row in seen]) > 3
+
+
 @pytest.mark.parametrize("kind", ["DummyVecEnv", "SubprocVecEnv"])
 def test_stable_baselines_vector_environments_run(kind: str) -> None:
     from stable_baselines3.common import vec_env
