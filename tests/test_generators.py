@@ -26,6 +26,7 @@ from envs.episodes.pointnav_generator import (
 )
 from envs.episodes.view_points import surface_samples, view_points
 from envs.scenes.houses import house
+from envs.scenes.scene import NO_INSTANCE, Scene
 from envs.simulators.raycast import RaycastSimulator
 from poma3d.errors import EpisodeError, SettingError
 
@@ -61,9 +62,28 @@ def test_generated_episodes_suit() -> None:
     assert all(check.valid for check in check_episodes(generate_pointnav(simulator, 5), lambda _: simulator))
 
 
+def with_walkable_walls(scene: Scene) -> Scene:
+    """The house with a ring of 0.4 m on top of its outer walls, as scans and other models have."""
+    (x0, y, z0), (x1, _, z1) = (
+        scene.bounds[0] * (1, 0, 1) + (0, scene.bounds[1, 1] + 0.01, 0),
+        scene.bounds[1],
+    )
+    outer = np.array([(x0, y, z0), (x1, y, z0), (x1, y, z1), (x0, y, z1)])
+    inner = outer + 0.4 * np.array([(1, 0, 1), (-1, 0, 1), (-1, 0, -1), (1, 0, -1)])
+    ring = [(k, 4 + k, 4 + (k + 1) % 4) for k in range(4)] + [
+        (k, 4 + (k + 1) % 4, (k + 1) % 4) for k in range(4)
+    ]
+    return replace(
+        scene,
+        vertices=np.concatenate([scene.vertices, outer, inner]).astype(np.float32),
+        triangles=np.concatenate([scene.triangles, np.array(ring, np.int32) + len(scene.vertices)]),
+        instance_ids=np.concatenate([scene.instance_ids, np.full(8, NO_INSTANCE, np.int32)]),
+    )
+
+
 def test_nobody_starts_on_top_of_a_wall() -> None:
     """Tops of walls are connected round a house: wide enough for Habitat's rule, yet no floor."""
-    with RaycastSimulator(house("procedural:val:0000")) as simulator:
+    with RaycastSimulator(with_walkable_walls(house("procedural:val:0000"))) as simulator:
         surface = simulator.surface
         rng = np.random.default_rng(0)
         drawn = np.stack([surface.random_navigable_point(rng) for _ in range(400)])

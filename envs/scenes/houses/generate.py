@@ -11,7 +11,7 @@ from envs.scenes.houses.furnishing import furnish
 from envs.scenes.houses.names import check_seed, check_split, scene_id
 from envs.scenes.houses.openings import Opening, cut_doors, cut_outside
 from envs.scenes.houses.passages import make_way, unreached_rooms
-from envs.scenes.houses.settings import GENERATOR_VERSION, HouseSettings
+from envs.scenes.houses.settings import DRAW_VERSION, HouseSettings
 from envs.scenes.houses.space import RoomSpace
 from envs.scenes.scene import Scene
 
@@ -37,7 +37,7 @@ def generate_house(seed: int, *, split: str = "train", settings: HouseSettings =
     check_seed(seed)
     check_split(split)
     for attempt in range(100):
-        dice = Dice(GENERATOR_VERSION, split, seed, attempt)
+        dice = Dice(DRAW_VERSION, split, seed, attempt)
         layout = lay_out(dice.fork("plan"), settings)
         doors = cut_doors(dice.fork("doors"), layout, settings)
         if doors is None:

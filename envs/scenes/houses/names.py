@@ -18,6 +18,8 @@ SPLITS = ("train", "val", "test")
 """Houses of one split are in no other."""
 DEFAULT_COUNT = 10
 """How many houses ``procedural:SPLIT`` stands for."""
+LARGEST_COUNT = 100_000
+"""Most houses that one list may name."""
 PREFIX = "procedural:"
 """What every id and every list begins with."""
 
@@ -77,11 +79,16 @@ def parse_procedural(spec: str) -> tuple[str, ...]:
     """The ids that ``procedural:SPLIT``, ``procedural:SPLIT:N`` or one id stands for (see the table of this module).
 
     Raises:
-        SettingError: it is none of these, or N is 0.
+        SettingError: it is none of these, or N is 0 or above `LARGEST_COUNT`.
     """
     split, number = _parts(spec)
     if number is not None and number.startswith("0") and len(number) > 1:
         return (scene_id(split, int(number)),)
+    if (number is not None and len(number) > len(str(LARGEST_COUNT))) or int(number or 0) > LARGEST_COUNT:
+        raise SettingError(
+            f"{spec!r} asks for {number} houses; a list may name at most {LARGEST_COUNT}."
+            f" One house of a high seed is written with a leading zero: {PREFIX}{split}:0{number}"
+        )
     count = DEFAULT_COUNT if number is None else int(number)
     if count == 0:
         raise SettingError(f"{spec!r} asks for no houses; write {PREFIX}{split}:0000 for the house of seed 0")

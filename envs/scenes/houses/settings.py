@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from poma3d.errors import SettingError
 
-GENERATOR_VERSION = "1"
-"""Part of every seed: raise it with every change that alters houses, so that an id never means two houses."""
+GENERATOR_VERSION = "2"
+"""Named in every house's metadata: raise it with every change that alters houses (2: walls without upper ends)."""
+DRAW_VERSION = "1"
+"""Part of every seed: raise it where plans and furniture may be drawn anew."""
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,7 @@ def _faces(owner: np.ndarray, lines: tuple[np.ndarray, np.ndarray, np.ndarray], 
         x, z = np.nonzero(owner[:, level] >= 0)
         cell = (x, np.full(len(x), level), z)
         note(part, 1, up, cell, np.full(len(x), 0 if up else top), free[cell])
-    x, z = np.nonzero(solid[:, -1])  # the walls' upper ends, seen from above
-    note(0, 1, True, (x, x, z), np.full(len(x), top), np.full(len(x), rooms))
+    # walls have no upper ends: above the ceilings nobody sees them, and one could walk there
     return _rectangles(_merged(np.concatenate(faces)), lines)
 
 
