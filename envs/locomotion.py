@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
 from envs.embodiment import AgentSpec
 from envs.measures import is_collision
 from envs.simulators.protocol import Surface
-from poma3d.errors import EpisodeError
+from poma3d.errors import EpisodeError, SettingError
 from poma3d.pointmap import quaternion_to_matrix
 
 
@@ -21,6 +23,33 @@ class Action(IntEnum):
     MOVE_FORWARD = 1
     TURN_LEFT = 2
     TURN_RIGHT = 3
+
+
+def action_of(value: Any, names: Sequence[str] = tuple(action.name.lower() for action in Action)) -> int:
+    """The number of an action given as a whole number of any type, or as an array of one.
+
+    Args:
+        value: what was given to ``step``.
+        names: the actions in order.
+
+    Raises:
+        SettingError: anything else, or no action of that number; the message lists them.
+    """
+    if type(value) is not int:
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError):  # lists of unequal length, tensors on a GPU
+            array = np.empty(0)
+        if array.size != 1 or array.dtype.kind not in "iu":
+            raise SettingError(f"an action is one whole number, found {value!r}; {_listed(names)}")
+        value = int(array.item())
+    if not 0 <= value < len(names):
+        raise SettingError(f"unknown action {value}; {_listed(names)}")
+    return value
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "the actions are " + ", ".join(f"{number} {name}" for number, name in enumerate(names))
 
 
 _LARGEST_LEAN = math.radians(1.0)

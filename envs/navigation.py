@@ -19,9 +19,10 @@ from envs.embodiment import AgentSpec
 from envs.episodes.check import START_TOLERANCE, describe_offset, start_offset
 from envs.episodes.dataset import EpisodeKey
 from envs.episodes.episode import Episode
-from envs.locomotion import Action, Walker, upright_heading
+from envs.locomotion import Action, Walker, action_of, upright_heading
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD, NavigationMeasures
 from envs.schedule import EpisodeSchedule
+from envs.setting_types import check_number, check_whole_number
 from envs.simulators.protocol import DistanceField, Simulator, Surface
 from envs.simulators.shelf import Shelf
 from envs.spaces import PointMapSpace, ValiditySpace
@@ -31,6 +32,7 @@ from poma3d.pointmap import Camera, Frame, frame_from_world, rotation_from_headi
 _FAR = 1.0e4
 """Bound on coordinates that depend on where a scene lies, metres."""
 _KEPT_FIELDS = 8
+_RESET_OPTIONS = ("episode_id", "scene_id")
 
 Observation = dict[str, np.ndarray]
 
@@ -78,8 +80,13 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
         success_reward: float = SUCCESS_REWARD,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise SettingError(f"render_mode must be None or 'rgb_array', found {render_mode!r}")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise SettingError(
+                f"render_mode must be None or 'rgb_array', found {render_mode!r}; no window is opened here:"
+                " show what render() returns"
+            )
+        check_number("slack_reward", slack_reward)
+        check_number("success_reward", success_reward)
         self.agent = agent
         """The body, with the camera and limits in force."""
         self.frame = Frame.parse(frame)
@@ -138,11 +145,14 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
 
         Raises:
             EpisodeError: the episode cannot be run: scene absent, start off the surface, goal unreachable.
+            SettingError: a seed that is none, or options of other names.
         """
-        super().reset(seed=seed)
+        options = _reset_options(options)
         if seed is not None:
-            self._schedule.restart(seed)
-        options = options or {}
+            check_whole_number("seed", seed)
+        super().reset(seed=None if seed is None else int(seed))
+        if seed is not None:
+            self._schedule.restart(int(seed))
         if "episode_id" in options:
             self._schedule.jump(str(options["episode_id"]), options.get("scene_id"))
         self._begin(self._schedule.next())
@@ -156,10 +166,7 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
         """
         if self._over:
             raise SettingError("no episode is running: call reset() before step()")
-        action = int(action)
-        if not 0 <= action < len(Action):
-            names = ", ".join(f"{a.value} {a.name.lower()}" for a in Action)
-            raise SettingError(f"unknown action {action}; the actions are {names}")
+        action = action_of(action)
         walker, self.last_action = self._walker, action
         walker.act(action)
         distance = self.measures.distance_to_goal
@@ -353,6 +360,13 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
             "scene_id": self.episode.scene_id,
         }
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse `copy` and `pickle`: scenes and ray casters are shared, not copied."""
+        raise SettingError(
+            "an environment cannot be copied or pickled: make another one from the same settings, and begin the"
+            ' same episode by reset(options={"episode_id": ..., "scene_id": ...})'
+        )
+
     def _reach(self) -> float:
         """Bound on the coordinates of the point maps, metres."""
         far = self.agent.depth_range[1]
@@ -361,3 +375,19 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
         camera = self._camera
         corner = math.hypot(camera.focal, camera.width / 2, camera.height / 2) / camera.focal
         return far * corner + self.agent.camera_height
+
+
+def _reset_options(options: Any) -> Mapping[str, Any]:
+    """The options of `NavigationEnv.reset`, checked."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise SettingError(f"the options of reset must be a mapping, found {options!r}")
+    unknown = [name for name in options if name not in _RESET_OPTIONS]
+    if unknown:
+        raise SettingError(
+            f"unknown option {unknown[0]!r} of reset; the options are {' and '.join(_RESET_OPTIONS)}"
+        )
+    if "scene_id" in options and "episode_id" not in options:
+        raise SettingError("the option scene_id of reset goes with an episode_id; episode_keys() lists both")
+    return options

@@ -16,6 +16,7 @@ from envs.episodes.objectnav_generator import HM3D_CATEGORIES, ObjectNavGenerato
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
 from envs.navigation import NavigationEnv, Observation
 from envs.schedule import EpisodeSchedule
+from envs.setting_types import check_path, check_whole_number
 from envs.simulators.protocol import Simulator
 from envs.simulators.shelf import Shelf
 from envs.task_source import EpisodeChoice, SceneChoice, body_of, open_source
@@ -99,6 +100,8 @@ class ObjectNavEnv(NavigationEnv):
             generators[scene_id].simulator = opened  # the shelf may have closed and opened it again
             return generators[scene_id].episode(index, seed)
 
+        check_whole_number("seed", seed)
+        check_path("navmesh", navmesh)
         dataset, locate = open_source(scene, episodes, simulator, scenes_dir, make)
         shelf = Shelf(body, simulator, locate, navmesh=navmesh)
         self.category_ids = _category_ids(dataset, categories)

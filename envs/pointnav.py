@@ -16,6 +16,7 @@ from envs.episodes.pointnav_generator import PointNavSettings, pointnav_episode
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
 from envs.navigation import NavigationEnv, Observation
 from envs.schedule import EpisodeSchedule
+from envs.setting_types import check_path, check_whole_number
 from envs.simulators.protocol import Simulator
 from envs.simulators.shelf import Shelf
 from envs.task_source import EpisodeChoice, SceneChoice, body_of, open_source
@@ -90,6 +91,8 @@ class PointNavEnv(NavigationEnv):
         def make(scene_id: str, index: int) -> Episode:
             return pointnav_episode(shelf.simulator(scene_id), index, seed, settings, scene_id=scene_id)
 
+        check_whole_number("seed", seed)
+        check_path("navmesh", navmesh)
         dataset, locate = open_source(scene, episodes, simulator, scenes_dir, make)
         shelf = Shelf(body, simulator, locate, navmesh=navmesh)
         super().__init__(

@@ -9,6 +9,7 @@ import numpy as np
 
 from envs.episodes.dataset import EpisodeDataset, episode_keys
 from envs.episodes.episode import Episode
+from envs.setting_types import check_flag
 
 Place = tuple[int, int]
 """Part of the data set, index in the part."""
@@ -24,9 +25,13 @@ class EpisodeSchedule:
     Args:
         dataset: the episodes.
         shuffle: whether the seed orders them.
+
+    Raises:
+        SettingError: ``shuffle`` is neither True nor False.
     """
 
     def __init__(self, dataset: EpisodeDataset, *, shuffle: bool = True) -> None:
+        check_flag("shuffle", shuffle)
         self.dataset = dataset
         self.shuffle = shuffle
         self._seed = 0

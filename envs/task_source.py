@@ -12,6 +12,7 @@ from envs.episodes.episode import Episode
 from envs.episodes.generated import GeneratedEpisodes
 from envs.episodes.locate import PROCEDURAL_PREFIX, locate_scene, scene_name
 from envs.scenes.scene import Scene
+from envs.setting_types import check_path
 from envs.simulators.open import SceneSpec
 from envs.simulators.protocol import Simulator
 from poma3d.errors import EpisodeError, SettingError
@@ -22,7 +23,11 @@ DEFAULT_SCENES = "procedural:val:5"
 DEFAULT_COUNT = 100
 """How many episodes are generated where neither a file nor a number is given."""
 
+LARGEST_IMAGE = 4096 * 4096
+"""Most pixels of an environment's point map: 0.2 GB in every observation."""
+
 SceneChoice = SceneSpec | Sequence[SceneSpec] | None
+_EPISODE_CHOICES = (str, os.PathLike, int, Sequence, EpisodeDataset, type(None))
 EpisodeChoice = str | os.PathLike[str] | int | Sequence[Episode] | EpisodeDataset | None
 
 
@@ -59,6 +64,12 @@ def body_of(
             raise SettingError(f"size must be (height, width) or one number, found {size!r}") from None
         if not isinstance(size, int) and len(size) != 2:
             raise SettingError(f"size must be (height, width) or one number, found {size!r}")
+    if height * width > LARGEST_IMAGE:
+        gigabytes = height * width * 13 / 1e9  # three float32 and a bool a pixel
+        raise SettingError(
+            f"size {height} x {width} is {height * width} pixels, a point map of {gigabytes:.1f} GB in every"
+            f" observation; at most {LARGEST_IMAGE} pixels (such as 4096 x 4096) can be asked for"
+        )
     body = replace(body, camera=Camera(height, width, body.camera.hfov if hfov is None else hfov))
     if depth_range is not None:
         body = replace(body, depth_range=tuple(depth_range))
@@ -93,9 +104,15 @@ def list_scenes(choice: SceneChoice) -> list[SceneSpec]:
         from envs.scenes.houses import parse_procedural
 
         return list(parse_procedural(name))
+    wanted = "scene must be a mesh file, a Scene, procedural:SPLIT:N or a list of these"
+    if not isinstance(choice, Sequence):
+        raise SettingError(f"{wanted}, found {choice!r}")
     scenes = list(choice)
     if not scenes:
         raise SettingError("the list of scenes is empty")
+    for spec in scenes:
+        if not isinstance(spec, str | os.PathLike | Scene):
+            raise SettingError(f"{wanted}, found {spec!r} in the list")
     return scenes
 
 
@@ -124,7 +141,10 @@ def open_source(
     Raises:
         UserError: a file is damaged, no episode fits the scene, or a setting is none.
     """
-    if isinstance(episodes, bool):
+    check_path("scenes_dir", scenes_dir)
+    if not isinstance(simulator, str) and not hasattr(simulator, "render"):
+        raise SettingError(f"simulator must be a backend's name or a Simulator, found {simulator!r}")
+    if isinstance(episodes, bool) or not isinstance(episodes, _EPISODE_CHOICES):
         raise SettingError(f"episodes must be a file, a number or a list of episodes, found {episodes!r}")
     if episodes is None or isinstance(episodes, int):
         count = DEFAULT_COUNT if episodes is None else episodes

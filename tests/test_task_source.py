@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from flat_room import room_env, room_episode, room_scene, room_simulator
 
@@ -50,6 +53,20 @@ def _registered() -> None:
         ({"episodes": True}, "found True"),
         ({"simulator": "unity"}, "unknown simulator 'unity'; the simulators are raycast, habitat"),
         ({"scene": "procedural:moon"}, "unknown split 'moon'"),
+        ({"scene": "procedural:val:99999999999", "episodes": 2}, "at most 100000"),
+        ({"scene": 5, "episodes": 2}, "scene must be .* found 5"),
+        ({"scene": [5], "episodes": 2}, "scene must be .* found 5 in the list"),
+        ({"episodes": 2.5}, "episodes must be a file, a number or a list of episodes, found 2.5"),
+        ({"simulator": 7}, "simulator must be a backend's name or a Simulator, found 7"),
+        ({"navmesh": 3}, "navmesh must be a path or None, found 3"),
+        ({"scenes_dir": 3}, "scenes_dir must be a path or None, found 3"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, found -1"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0, found 1.5"),
+        ({"shuffle": "yes"}, "shuffle must be True or False, found 'yes'"),
+        ({"slack_reward": math.nan}, "slack_reward must be a finite number, found nan"),
+        ({"success_reward": "much"}, "success_reward must be a finite number, found 'much'"),
+        ({"size": 4097}, "4097 x 4097 is 16785409 pixels, .* at most 16777216 pixels"),
+        ({"size": (1, 10**9)}, "a point map of 13.0 GB"),
     ],
 )
 def test_bad_settings_say_what_is_wrong(settings: dict[str, Any], message: str) -> None:
@@ -90,6 +107,51 @@ def test_an_absent_scene_is_told_with_the_places_looked_at(tmp_path: Path) -> No
         env.reset()
     with pytest.raises(EpisodeError, match=r"no episode .* is in the scene other"):
         PointNavEnv(scene="other.glb", episodes=tmp_path / "val.json.gz")
+
+
+@pytest.mark.parametrize(
+    "bad", [math.nan, math.inf, None, 1.5, "1", [1, 2], np.zeros(2, np.int64), np.array([1.0]), True, 4, -1]
+)
+def test_bad_actions_are_refused(bad: Any) -> None:
+    env = room_env(room_episode())
+    env.reset()
+    with pytest.raises(
+        SettingError, match="the actions are 0 stop, 1 move_forward, 2 turn_left, 3 turn_right"
+    ):
+        env.step(bad)
+    assert env.step(FORWARD)[4]["num_steps"] == 1
+
+
+@pytest.mark.parametrize("action", [1, FORWARD, np.int64(1), np.uint8(1), np.array(1), np.array([1]), [1]])
+def test_whole_numbers_of_any_type_are_actions(action: Any) -> None:
+    env = room_env(room_episode())
+    env.reset()
+    env.step(action)
+    assert env.last_action == 1
+    assert env.position[2] == pytest.approx(-0.25)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"options": {"foo": 1}}, "unknown option 'foo' of reset; the options are episode_id and scene_id"),
+        ({"options": {"scene_id": "flat_room"}}, "goes with an episode_id"),
+        ({"options": 3}, "must be a mapping, found 3"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, found -1"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0, found 1.5"),
+    ],
+)
+def test_bad_resets_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        room_env(room_episode()).reset(**given)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, pickle.dumps])
+def test_environments_are_not_copied(copied: Any) -> None:
+    env = room_env(room_episode())
+    env.reset()
+    with pytest.raises(SettingError, match="make another one from the same settings"):
+        copied(env)
 
 
 def test_other_failures_have_names_too() -> None:

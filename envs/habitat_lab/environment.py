@@ -15,6 +15,7 @@ from habitat.core.spaces import EmptySpace
 
 from envs.habitat_lab.configs import add_point_maps
 from envs.habitat_lab.spaces import gymnasium_spaces
+from envs.locomotion import action_of
 from envs.spaces import PointMapSpace, ValiditySpace
 from poma3d.errors import EpisodeError, SettingError
 from poma3d.pointmap import Frame
@@ -113,11 +114,7 @@ class HabitatLabEnv(gymnasium.Env[Any, Any]):
         Raises:
             SettingError: there is no such action.
         """
-        action = int(action)
-        if not 0 <= action < len(self.action_names):
-            names = ", ".join(f"{number} {name}" for number, name in enumerate(self.action_names))
-            raise SettingError(f"unknown action {action}; the actions are {names}")
-        self._observe(self.habitat_env.step(action))
+        self._observe(self.habitat_env.step(action_of(action, self.action_names)))
         info = self._info()
         success = bool(info.get(self._task.success_measure or "", 0))
         terminated = not self.habitat_env.task.is_episode_active or (
