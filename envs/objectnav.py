@@ -13,6 +13,7 @@ from envs.embodiment import AgentSpec
 from envs.episodes.dataset import EpisodeDataset
 from envs.episodes.episode import Episode
 from envs.episodes.objectnav_generator import HM3D_CATEGORIES, ObjectNavGenerator, ObjectNavSettings
+from envs.episodes.tasks import refuse_pointnav
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
 from envs.navigation import NavigationEnv, Observation
 from envs.schedule import EpisodeSchedule
@@ -103,6 +104,9 @@ class ObjectNavEnv(NavigationEnv):
         check_whole_number("seed", seed)
         check_path("navmesh", navmesh)
         dataset, locate = open_source(scene, episodes, simulator, scenes_dir, make)
+        if dataset.first_in_memory is not None:
+            source = dataset.path or "the list of episodes"
+            refuse_pointnav(dataset.first_in_memory.object_category, source)
         shelf = Shelf(body, simulator, locate, navmesh=navmesh)
         self.category_ids = _category_ids(dataset, categories)
         """Task id of every category, what ``objectgoal`` reads."""
@@ -124,6 +128,7 @@ class ObjectNavEnv(NavigationEnv):
         return {"objectgoal": sensors.objectgoal(self._category_id), **super()._sense()}
 
     def _begin(self, episode: Episode) -> None:
+        refuse_pointnav(episode.object_category, f"episode {episode.episode_id!r}")
         if episode.object_category not in self.category_ids:
             raise EpisodeError(
                 f"episode {episode.episode_id!r} searches {episode.object_category!r}, which is none of the"

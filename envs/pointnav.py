@@ -13,6 +13,7 @@ from envs import sensors
 from envs.embodiment import AgentSpec
 from envs.episodes.episode import Episode
 from envs.episodes.pointnav_generator import PointNavSettings, pointnav_episode
+from envs.episodes.tasks import refuse_objectnav
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
 from envs.navigation import NavigationEnv, Observation
 from envs.schedule import EpisodeSchedule
@@ -94,6 +95,10 @@ class PointNavEnv(NavigationEnv):
         check_whole_number("seed", seed)
         check_path("navmesh", navmesh)
         dataset, locate = open_source(scene, episodes, simulator, scenes_dir, make)
+        source = dataset.path or "the list of episodes"
+        refuse_objectnav(dataset.known_categories, source)
+        if dataset.first_in_memory is not None:
+            refuse_objectnav(dataset.first_in_memory.object_category, source)
         shelf = Shelf(body, simulator, locate, navmesh=navmesh)
         super().__init__(
             EpisodeSchedule(dataset, shuffle=shuffle),
@@ -126,5 +131,6 @@ class PointNavEnv(NavigationEnv):
         return episode.goal_points()
 
     def _begin(self, episode: Episode) -> None:
+        refuse_objectnav(episode.object_category, f"episode {episode.episode_id!r}")
         self._target = episode.goal_points()[0]
         super()._begin(episode)

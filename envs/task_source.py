@@ -155,7 +155,7 @@ def open_source(
     if isinstance(episodes, EpisodeDataset):
         dataset = episodes
     elif isinstance(episodes, str | os.PathLike):
-        dataset = read_episodes(episodes)
+        dataset = read_episodes(episodes, unique_ids=True)
     else:
         dataset = EpisodeDataset.of(tuple(episodes))
         if not all(isinstance(episode, Episode) for episode in dataset) or not len(dataset):

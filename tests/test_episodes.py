@@ -32,6 +32,8 @@ from envs.episodes.objectnav_generator import category_tables, generate_objectna
 from envs.episodes.pointnav_generator import (
     generate_pointnav,
 )
+from envs.objectnav import ObjectNavEnv
+from envs.pointnav import PointNavEnv
 from poma3d.errors import EpisodeError, FileError, SettingError
 
 numbers = st.floats(-1e3, 1e3)
@@ -222,6 +224,58 @@ def test_content_folders_are_read_a_scene_at_a_time(tmp_path: Path) -> None:
     assert dataset.find("3", "mp3d/a/a.glb") == (0, 1)
     with pytest.raises(FileError, match=r"b\.json\.gz"):
         len(dataset)
+
+
+def test_a_run_refuses_repeated_ids_and_the_check_lists_them(tmp_path: Path) -> None:
+    listed = two_scenes()
+    listed[3] = replace(listed[3], episode_id="0")  # as the first one, also in scene a
+    listed[2] = replace(listed[2], episode_id="0")  # in scene b: no clash
+    told = "episode 0 and episode 3 .* 'mp3d/a/a.glb' have the same id '0'"
+    write_episodes(tmp_path / "val.json.gz", listed)
+    with pytest.raises(FileError, match=told):
+        read_episodes(tmp_path / "val.json.gz", unique_ids=True)
+    with pytest.raises(FileError, match=told):
+        PointNavEnv(episodes=tmp_path / "val.json.gz")
+    found = list(check_episodes(read_episodes(tmp_path / "val.json.gz"), lambda _: room_simulator()))
+    assert ["id repeated" in " ".join(check.problems) for check in found] == [False, False, False, True]
+    sound = listed[:3]
+    write_episodes(tmp_path / "sound.json.gz", sound)
+    assert list(read_episodes(tmp_path / "sound.json.gz", unique_ids=True)) == sound
+
+
+def test_repeated_ids_in_content_folders_are_refused_when_they_are_read(tmp_path: Path) -> None:
+    listed = [replace(episode, episode_id="7") for episode in two_scenes()[:2]]
+    write_episodes(tmp_path / "val" / "val.json.gz", [*listed, listed[0]], by_scene=True)
+    dataset = read_episodes(tmp_path / "val" / "val.json.gz", unique_ids=True)
+    assert len(dataset.part(1)) == 1
+    for chosen in (dataset, dataset.of_scenes(["a"])):
+        with pytest.raises(FileError, match=r"a\.json\.gz: episode 0 and episode 1 .* same id '7'"):
+            chosen.part(0)
+
+
+def test_files_of_the_other_task_are_refused(tmp_path: Path) -> None:
+    objects = [
+        replace(made, object_category="chair", goals=(Goal(made.goals[0].position, object_category="chair"),))
+        for made in two_scenes()
+    ]
+    write_episodes(tmp_path / "points.json.gz", two_scenes())
+    write_episodes(tmp_path / "objects.json.gz", objects, categories=category_tables(["chair"]))
+    write_episodes(
+        tmp_path / "objects" / "objects.json.gz",
+        objects,
+        categories=category_tables(["chair"]),
+        by_scene=True,
+    )
+    for chosen in (tmp_path / "objects.json.gz", tmp_path / "objects", objects):
+        with pytest.raises(EpisodeError, match=r"use pomagym/ObjectNav-v0 \(--task objectnav\)"):
+            PointNavEnv(episodes=chosen)
+    for chosen in (tmp_path / "points.json.gz", two_scenes()):
+        with pytest.raises(EpisodeError, match=r"use pomagym/PointNav-v0 \(--task pointnav\)"):
+            ObjectNavEnv(episodes=chosen)
+    write_episodes(tmp_path / "points" / "points.json.gz", two_scenes(), by_scene=True)
+    env = ObjectNavEnv(episodes=tmp_path / "points", simulator=room_simulator())
+    with pytest.raises(EpisodeError, match=r"'[0-3]' is of the task PointNav"):
+        env.reset()
 
 
 def test_another_content_pattern_is_followed(tmp_path: Path) -> None:

@@ -222,6 +222,7 @@ class EpisodeDataset:
         parts: episode files on disk, or tuples of episodes.
         path: the main file, for messages and to find scenes beside it.
         categories: tables of an ObjectNav data set.
+        unique_ids: refuse files in which two episodes of a scene have the same id, each when it is read.
     """
 
     def __init__(
@@ -230,7 +231,9 @@ class EpisodeDataset:
         *,
         path: Path | None = None,
         categories: Categories | None = None,
+        unique_ids: bool = False,
     ) -> None:
+        self._unique_ids = unique_ids
         self._parts = list(parts)
         self._loaded: OrderedDict[int, Sequence[Episode]] = OrderedDict()
         self.path = path
@@ -250,19 +253,32 @@ class EpisodeDataset:
         """The episodes of one part, read now if they are on disk.
 
         Raises:
-            FileError: its file is damaged.
+            FileError: its file is damaged, or an id is repeated where none may be.
         """
         part = self._parts[index]
         if not isinstance(part, Path):
             return part
         if index not in self._loaded:
             file = read_file(part)
+            if self._unique_ids:
+                refuse_repeated_ids(file.episodes, part)
             self._categories = self._categories or file.categories
             self._loaded[index] = file.episodes
             while len(self._loaded) > _LOADED_FILES:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(index)
         return self._loaded[index]
+
+    @property
+    def first_in_memory(self) -> Episode | None:
+        """The first episode, if it is there without reading or generating anything."""
+        part = self._parts[0] if self._parts else None
+        return part[0] if isinstance(part, tuple | list) and part else None
+
+    @property
+    def known_categories(self) -> Categories | None:
+        """Tables of an ObjectNav data set as far as they are read."""
+        return self._categories
 
     @property
     def categories(self) -> Categories | None:
@@ -321,7 +337,7 @@ class EpisodeDataset:
                 f"no episode of {self.path or 'the data set'} is in the scene {', '.join(sorted(names))};"
                 f" its scenes are {', '.join(scenes[:8])}{', ...' if len(scenes) > 8 else ''}"
             )
-        return EpisodeDataset(parts, path=self.path, categories=self._categories)
+        return EpisodeDataset(parts, path=self.path, categories=self._categories, unique_ids=self._unique_ids)
 
     def _likely_parts(self, scene_id: str | None) -> list[int]:
         """All parts, those first that are loaded or named like the scene."""
@@ -342,11 +358,31 @@ def episode_keys(episodes: Sequence[Episode]) -> Iterator[EpisodeKey]:
     return ((episode.scene_id, episode.episode_id) for episode in episodes)
 
 
-def read_episodes(path: str | os.PathLike[str]) -> EpisodeDataset:
+def refuse_repeated_ids(episodes: Sequence[Episode], path: str | os.PathLike[str]) -> None:
+    """Refuse a file in which an id does not name one episode of a scene.
+
+    Raises:
+        FileError: two episodes of a scene have the same id; the message says which.
+    """
+    first: dict[EpisodeKey, int] = {}
+    for index, key in enumerate(episode_keys(episodes)):
+        earlier = first.setdefault(key, index)
+        if earlier != index:
+            raise FileError(
+                path,
+                f"episode {earlier} and episode {index} (counted from 0) of the scene {key[0]!r} have the same"
+                f" id {key[1]!r}: give each its own, since results are told apart by them;"
+                " `pomagym episodes check` lists all that are repeated",
+            )
+
+
+def read_episodes(path: str | os.PathLike[str], *, unique_ids: bool = False) -> EpisodeDataset:
     """Open an episode data set: a ``.json.gz`` file, with its ``content`` folder where there is one.
 
     Args:
         path: the main file, or the folder of a split that holds it (``{split}/{split}.json.gz``).
+        unique_ids: refuse files in which two episodes of a scene have the same id, as a run needs; those of a
+            ``content`` folder are read, and refused, when they are needed.
 
     Raises:
         FileError: the file is missing or damaged, holds no episode, or those of another task.
@@ -362,9 +398,11 @@ def read_episodes(path: str | os.PathLike[str]) -> EpisodeDataset:
     folder = Path(before)
     contents = sorted(folder.glob(f"*{after}")) if folder.is_dir() and folder != path.parent else []
     if contents:
-        return EpisodeDataset(contents, path=path, categories=main.categories)
+        return EpisodeDataset(contents, path=path, categories=main.categories, unique_ids=unique_ids)
     if not main.episodes:
         raise FileError(path, f"holds no episodes, and there are none in {folder}")
+    if unique_ids:
+        refuse_repeated_ids(main.episodes, path)
     return EpisodeDataset([main.episodes], path=path, categories=main.categories)
 
 

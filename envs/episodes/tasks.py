@@ -1,4 +1,4 @@
-"""Episode files of Habitat's other tasks: told by their fields and refused by name.
+"""Episodes of another task than the one that is to be run: told by their fields and refused by name.
 
 Fields from the makers' data sets: habitat-lab (``instance_image_nav_dataset.py``, ``vln/r2r_vln_dataset.py``,
 ``eqa/mp3d_eqa_dataset.py``, ``rearrange/rearrange_dataset.py``) and GOAT-Bench.
@@ -20,6 +20,32 @@ _BY_EPISODE = {
     "tasks": "GOAT (several goals one after another)",
 }
 """What the task is, by a field that only its episodes have."""
+
+
+def refuse_objectnav(found: Any, source: Any) -> None:
+    """Refuse to run as PointNav what ``found``, a category or table of categories, marks as ObjectNav.
+
+    Raises:
+        EpisodeError: ``found`` is not None; the message names ``source``, a file or an episode.
+    """
+    if found is not None:
+        raise EpisodeError(
+            f"{source} is of the task ObjectNav, not PointNav (it has object categories): use"
+            " pomagym/ObjectNav-v0 (--task objectnav)"
+        )
+
+
+def refuse_pointnav(category: str | None, source: Any) -> None:
+    """Refuse to run as ObjectNav an episode without an object category.
+
+    Raises:
+        EpisodeError: the category is None; the message names ``source``, a file or an episode.
+    """
+    if category is None:
+        raise EpisodeError(
+            f"{source} is of the task PointNav, not ObjectNav (it has no object_category): use"
+            " pomagym/PointNav-v0 (--task pointnav)"
+        )
 
 
 def refuse_other_tasks(content: Mapping[str, Any]) -> None:
