@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -229,7 +230,18 @@ def test_semantics_from_json(tmp_path):
         ('{"instances": [{"name": "a", "category": "a"}, {"name": "a", "category": "a"}]}', "each name"),
         ('{"instances": [{"name": "a"}]}', "category"),
         ('{"instances": [], "rooms": [{"name": "r", "category": "r", "outline": [[0, 0]]}]}', "corners"),
-        ("[]", "expected"),
+        ("[]", "no JSON object but a list; expected is .*an instance has a name"),
+        ("{}", "the list 'instances' is missing"),
+        ('{"instances": {}}', "'instances' is no list but a dict"),
+        ('{"instances": [[]]}', r"instances\[0\] is no object but \[\]"),
+        ('{"instances": [{"name": "a", "category": 3}]}', r"instances\[0\]: 'category' is 3"),
+        ('{"instances": [{"name": "a", "category": "a", "nodes": 3}]}', r"instances\[0\]: 'nodes' is 3"),
+        ('{"instances": [{"name": "a", "category": "a", "nodes": [[]]}]}', "names the node"),
+        ('{"instances": [{"name": "a", "category": "a", "faces": [3]}]}', r"\[0\]: 'faces' holds 3"),
+        ('{"instances": [{"name": "a", "category": "a", "faces": [[0.5, 1]]}]}', "'faces' holds"),
+        ('{"instances": [{"name": "a", "category": "a", "room": 1}]}', "'room' is 1"),
+        ('{"instances": [], "rooms": [7]}', r"rooms\[0\] is no object but 7"),
+        ('{"instances": [], "rooms": [{"name": "r", "category": "r"}]}', "number|corners"),
         ("{", "not JSON"),
     ):
         semantics.write_text(wrong)
@@ -356,3 +368,17 @@ def test_real_scenes_load_whole_and_fast(scenes_dir, real_scene):
     assert (len(scene.triangles), len(scene.instances)) == expected[real_scene]
     if real_scene == "small_house":
         assert {"sofa", "refrigerator", "bed"} <= set(scene.categories)
+
+
+@pytest.mark.parametrize("bad", ["inf", "-inf", "nan", "1e300"])
+def test_vertices_that_are_no_numbers_are_told_without_a_warning(tmp_path, bad):
+    path = tmp_path / "s.ply"
+    kinds = "".join(f"property double {axis}\n" for axis in "xyz")
+    path.write_text(
+        f"ply\nformat ascii 1.0\nelement vertex 3\n{kinds}element face 1\n"
+        f"property list uchar int vertex_indices\nend_header\n0 0 0\n1 0 {bad}\n0 0 1\n3 0 1 2\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(SceneError, match="1 of 3 vertices are not finite"):
+            load_scene(path, stage_config={"up": [0, 0, 1], "front": [0, 1, 0]})

@@ -284,6 +284,20 @@ def test_bad_arrays_and_settings_are_refused():
         build_navmesh(vertices, triangles, NavmeshSettings(agent_height=float("inf")))
 
 
+@pytest.mark.parametrize("far", [1e6, -1e7])
+def test_scenes_far_from_the_origin_are_refused_with_the_remedy(far):
+    floor = np.array([[0, 0, 0], [0, 0, 10], [10, 0, 10], [10, 0, 0]], np.float32)
+    triangles = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    moved = (floor + np.float32(far) * np.array([1, 0, 1], np.float32)).astype(np.float32)
+    with pytest.raises(SceneError, match=r"m from the origin, .* move the scene to the origin"):
+        build_navmesh(moved, triangles, NavmeshSettings())
+    scene = Scene("far.glb", moved, triangles, np.full(2, -1, np.int32))
+    with pytest.raises(SceneError, match=r"far\.glb: the scene lies"):
+        cache.scene_navmesh(scene, NavmeshSettings())
+    near = (floor + np.float32(1e5) * np.array([1, 0, 1], np.float32)).astype(np.float32)
+    assert len(build_navmesh(near, triangles, NavmeshSettings()).polygons)
+
+
 def test_scenes_too_large_for_their_cells_are_refused_before_memory_is_taken():
     with pytest.raises(SceneError, match=r"1000 x 0 x 1000 m: .* GiB"):
         Blocks().floor(0, 0, 1000, 1000).build()

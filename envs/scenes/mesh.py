@@ -42,7 +42,8 @@ class _Mesh:
 
     def bounds(self) -> np.ndarray:
         """(2, 3): lowest and highest corner in the file's axes."""
-        corners = [v @ m[:3, :3].T + m[:3, 3] for _, m, v, _ in self.parts if len(v)]
+        with np.errstate(invalid="ignore", over="ignore"):  # `Scene` says what is not finite
+            corners = [v @ m[:3, :3].T + m[:3, 3] for _, m, v, _ in self.parts if len(v)]
         return np.stack(
             [
                 np.min([c.min(axis=0) for c in corners], axis=0),
@@ -205,9 +206,10 @@ def _in_world(mesh: _Mesh, transform: np.ndarray) -> tuple[np.ndarray, np.ndarra
         to_world = transform @ matrix
         if np.linalg.det(to_world[:3, :3]) < 0:
             faces = faces[:, ::-1]  # a mirror turns every triangle over
-        if not np.array_equal(to_world, np.eye(4)):
-            points = points @ to_world[:3, :3].T + to_world[:3, 3]
-        vertices.append(points.astype(np.float32))
+        with np.errstate(invalid="ignore", over="ignore"):  # `Scene` says what is not finite
+            if not np.array_equal(to_world, np.eye(4)):
+                points = points @ to_world[:3, :3].T + to_world[:3, 3]
+            vertices.append(points.astype(np.float32))
         triangles.append((faces + first).astype(np.int32))
         node_of.append(np.full(len(faces), node, np.int32))
         first += len(points)

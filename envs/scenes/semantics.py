@@ -99,28 +99,74 @@ def read_semantics(
     index_of = {node: index for index, node in enumerate(nodes)}
     ids = np.full(len(node_of), NO_INSTANCE, np.int32)
     instances: list[Instance] = []
-    try:
-        for entry in data["instances"]:
-            name = str(entry["name"])
-            if any(name == other.name for other in instances):
-                raise FileError(path, f"two instances are called {name!r}; each name was expected once")
-            for node in entry.get("nodes", ()):
-                if node not in index_of:
-                    raise FileError(
-                        path, f"instance {name!r} names the node {node!r}, which the mesh has not"
-                    )
-                ids[node_of == index_of[node]] = len(instances)
-            for start, stop in entry.get("faces", ()):
-                if not 0 <= start <= stop <= len(ids):
-                    raise FileError(
-                        path, f"instance {name!r} names triangles {start}..{stop} of a mesh of {len(ids)}"
-                    )
-                ids[start:stop] = len(instances)
-            instances.append(Instance(name, str(entry["category"]).lower(), entry.get("room")))
-        rooms = tuple(_room(entry, path) for entry in data.get("rooms", ()))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileError(path, f"instances and rooms were expected as documented, found {error!r}") from error
+    names: set[str] = set()
+    for number, entry in enumerate(_entries(data, "instances", path)):
+        name, category = _texts(entry, f"instances[{number}]", path)
+        if name in names:
+            raise FileError(path, f"two instances are called {name!r}; each name was expected once")
+        names.add(name)
+        for node in _listed(entry, "nodes", f"instances[{number}]", path):
+            if not isinstance(node, str) or node not in index_of:
+                raise FileError(path, f"instance {name!r} names the node {node!r}, which the mesh has not")
+            ids[node_of == index_of[node]] = number
+        for span in _listed(entry, "faces", f"instances[{number}]", path):
+            if not isinstance(span, list) or [type(end) for end in span] != [int, int]:
+                raise _malformed(path, f"instances[{number}]: 'faces' holds {span!r}")
+            start, stop = span
+            if not 0 <= start <= stop <= len(ids):
+                raise FileError(
+                    path, f"instance {name!r} names triangles {start}..{stop} of a mesh of {len(ids)}"
+                )
+            ids[start:stop] = number
+        room = entry.get("room")
+        if room is not None and not isinstance(room, str):
+            raise _malformed(path, f"instances[{number}]: 'room' is {room!r}")
+        instances.append(Instance(name, category, room))
+    listed = _entries(data, "rooms", path, needed=False)
+    rooms = tuple(_room(entry, f"rooms[{number}]", path) for number, entry in enumerate(listed))
     return tuple(instances), rooms, ids
+
+
+def _malformed(path: Path, found: str) -> FileError:
+    """The refusal of something of another form, with the form in a sentence."""
+    return FileError(
+        path,
+        f'{found}; expected is {{"instances": [...], "rooms": [...]}}, where an instance has a name, a'
+        " category and perhaps room (a name), nodes (names) and faces ([first, end] of triangles), and a room a"
+        " name, a category, an outline of [x, z] corners and perhaps a floor_height",
+    )
+
+
+def _entries(data: Any, key: str, path: Path, *, needed: bool = True) -> list[dict[str, Any]]:
+    """The objects listed under ``key``."""
+    if not isinstance(data, dict):
+        raise _malformed(path, f"the file holds no JSON object but a {type(data).__name__}")
+    if key not in data and needed:
+        raise _malformed(path, f"the list {key!r} is missing")
+    entries = data.get(key, [])
+    if not isinstance(entries, list):
+        raise _malformed(path, f"{key!r} is no list but a {type(entries).__name__}")
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise _malformed(path, f"{key}[{number}] is no object but {entry!r}")
+    return entries
+
+
+def _texts(entry: dict[str, Any], where: str, path: Path) -> tuple[str, str]:
+    """The name and the category in lower case of an instance or a room."""
+    for key in ("name", "category"):
+        if not isinstance(entry.get(key), str) or not entry[key]:
+            found = f"{key!r} is {entry[key]!r}" if key in entry else f"{key!r} is missing"
+            raise _malformed(path, f"{where}: {found}")
+    return entry["name"], entry["category"].lower()
+
+
+def _listed(entry: dict[str, Any], key: str, where: str, path: Path) -> list[Any]:
+    """An optional list of an entry."""
+    value = entry.get(key, [])
+    if not isinstance(value, list):
+        raise _malformed(path, f"{where}: {key!r} is {value!r}")
+    return value
 
 
 def write_semantics(scene: Scene, nodes: dict[int, str], path: Path) -> None:
@@ -148,10 +194,15 @@ def write_semantics(scene: Scene, nodes: dict[int, str], path: Path) -> None:
     write_text(path, json.dumps(data, indent=1) + "\n")
 
 
-def _room(entry: dict[str, Any], path: Path) -> Room:
-    outline = np.asarray(entry["outline"], dtype=np.float64)
+def _room(entry: dict[str, Any], where: str, path: Path) -> Room:
+    name, category = _texts(entry, where, path)
+    height = entry.get("floor_height", 0.0)
+    try:
+        outline, floor = np.asarray(entry.get("outline"), dtype=np.float64), float(height)
+    except (TypeError, ValueError):
+        raise _malformed(path, f"{where}: its outline or its floor_height holds what is no number") from None
     if outline.ndim != 2 or outline.shape[1] != 2 or len(outline) < 3 or not np.isfinite(outline).all():
-        raise FileError(path, f"room {entry['name']!r}: 3 or more finite (x, z) corners were expected")
-    return Room(
-        str(entry["name"]), str(entry["category"]).lower(), outline, float(entry.get("floor_height", 0.0))
-    )
+        raise FileError(path, f"room {name!r}: 3 or more finite (x, z) corners were expected")
+    if not np.isfinite(floor):
+        raise _malformed(path, f"{where}: 'floor_height' is {height!r}")
+    return Room(name, category, outline, floor)

@@ -59,6 +59,13 @@ def _grid(
             f"{MAX_HEIGHT * cell_height:.0f} m of height can be walked. Is the unit metres? "
             "Else enlarge cell_height"
         )
+    farthest = np.float32(max(abs(lowest).max(), abs(highest).max()))
+    if np.spacing(farthest) > cell / 2:
+        raise SceneError(
+            f"the scene lies {farthest:.4g} m from the origin, where neighbouring coordinates are"
+            f" {np.spacing(farthest):.2g} m apart (single precision) and no floor of cells of {cell:.3g} m can be"
+            " told: move the scene to the origin"
+        )
     width = int((highest[0] - lowest[0]) / cell + np.float32(0.5))
     depth = int((highest[2] - lowest[2]) / cell + np.float32(0.5))
     if width == 0 or depth == 0:
