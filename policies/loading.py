@@ -1,0 +1,115 @@
+"""From what a person writes for a policy to the policy: a scripted one by name, or a class of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from agent.policy import Policy
+from policies.scripted import POLICIES, make_policy
+from poma3d.errors import FileError, SettingError, UserError
+
+
+def open_policy(spec: str) -> Policy:
+    """The policy of that name, or a new object of the class that ``FILE.py:CLASS`` or ``MODULE:CLASS`` names.
+
+    A class needs `reset` and `act` (`agent.policy.Policy`) and no arguments; one without ``name`` is called by
+    its own, one without ``privileged`` is not.
+
+    Raises:
+        SettingError: there is no such policy, class or method.
+        UserError: the file cannot be imported, or the class cannot be made; the message holds the cause.
+    """
+    if ":" not in spec:
+        if spec not in POLICIES:
+            raise SettingError(
+                f"unknown policy {spec!r}; the policies are {', '.join(POLICIES)},"
+                " and FILE.py:CLASS or MODULE:CLASS for one of your own"
+            )
+        return make_policy(spec)
+    place, name = spec.rsplit(":", 1)
+    module = _import_file(place) if place.endswith(".py") else _import_module(place)
+    kind = getattr(module, name, None)
+    if not isinstance(kind, type):
+        classes = [
+            key for key, value in vars(module).items() if isinstance(value, type) and hasattr(value, "act")
+        ]
+        raise SettingError(f"{place} has no class {name!r}; classes that act: {', '.join(classes) or 'none'}")
+    missing = [method for method in ("reset", "act") if not callable(getattr(kind, method, None))]
+    if missing:
+        raise SettingError(f"{spec} is no policy: it lacks {' and '.join(missing)}")
+    try:
+        policy: Any = kind()
+    except Exception as error:
+        raise UserError(f"{spec} cannot be made without arguments ({_cause(error)})") from error
+    for attribute, default in (("name", name), ("privileged", False)):
+        if not hasattr(policy, attribute):
+            setattr(policy, attribute, default)
+    return policy
+
+
+def policy_label(spec: str) -> str:
+    """What folders and tables call a policy: its name, or that of its class."""
+    return spec.rsplit(":", 1)[-1]
+
+
+def policy_sha256(spec: str) -> str | None:
+    """sha256 (hex) of the file that holds a person's own class; None for the scripted policies.
+
+    Raises:
+        UserError: the file or module cannot be found.
+    """
+    if ":" not in spec:
+        return None
+    place = spec.rsplit(":", 1)[0]
+    file = place if place.endswith(".py") else _import_module(place).__file__
+    if file is None:
+        return None
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError as error:
+        raise FileError(
+            file, f"cannot be read ({error.strerror}); a policy's Python file was expected"
+        ) from None
+
+
+def _import_file(place: str) -> ModuleType:
+    path = Path(place).resolve()
+    if not path.is_file():
+        raise FileError(place, "is not there; a policy's Python file was expected")
+    name = f"pomagym_policy_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise FileError(place, "cannot be imported as Python")
+    module = importlib.util.module_from_spec(found)
+    _allow_imports_from(path.parent)
+    sys.modules[name] = module  # dataclasses and pickling look their module up there
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise FileError(place, f"cannot be imported ({_cause(error)})") from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    _allow_imports_from(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise UserError(f"the policy's module {name} cannot be imported ({_cause(error)})") from error
+
+
+def _allow_imports_from(folder: Path) -> None:
+    """Let what lies in a folder be imported, after everything that is installed."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
