@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -9,14 +10,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.folder_lock import locked
 from benchmarks.results import ResultsFolder, config_sha256, read_episodes
+from benchmarks.scene_digests import scene_digests
 from benchmarks.workers import Job, Misfortune, Outcome, run_jobs
-from poma3d.errors import FileError, SettingError
+from policies.loading import open_policy, policy_label, policy_sha256
+from poma3d.errors import EpisodeError, FileError, SettingError, UserError
 
 TASKS = {"pointnav": "pomagym/PointNav-v0", "objectnav": "pomagym/ObjectNav-v0"}
 """Environment of each task."""
 AGENTS = {"pointnav": "pointnav-gibson", "objectnav": "objectnav-hm3d"}
 """The body that the published benchmark of each task uses."""
+UNRECORDED = "unrecorded"
+"""Entry of a runner's record that says why its video or recording is missing; it is not kept with the results."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class NavigationRun:
     task: str = "pointnav"
     """One of `TASKS`."""
     policy: str = "oracle"
-    """A policy by name."""
+    """A policy by name, or ``FILE.py:CLASS`` or ``MODULE:CLASS``."""
     seed: int = 0
     """With an episode's id it decides everything random."""
     simulator: str = "raycast"
@@ -60,7 +66,7 @@ class NavigationRun:
             raise SettingError("to generate episodes a scene is needed: name one with --scene")
 
     def as_config(self) -> dict[str, Any]:
-        """The settings as JSON values, with the hash of the episode file in place of trust in its name."""
+        """The settings as JSON values, with hashes of the files in place of trust in their names."""
         config = {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
@@ -73,6 +79,9 @@ class NavigationRun:
                     self.episodes,
                     f"cannot be read ({error.strerror}); an episode file (.json.gz) or a number was expected",
                 ) from None
+        if (own := policy_sha256(self.policy)) is not None:
+            config["policy_sha256"] = own
+        config["scenes"] = _scene_digests(self)
         return config
 
 
@@ -106,14 +115,12 @@ class NavigationRunner:
     """Runs episodes in one process (see `benchmarks.workers.Runner`)."""
 
     def __init__(self, run: NavigationRun, recordings: Recordings | None = None) -> None:
-        from policies.scripted import make_policy
-
         self._run, self._recordings = run, recordings
-        self._policy = make_policy(run.policy)
+        self._policy = open_policy(run.policy)
         self._env = make_environment(run)
 
     def run(self, job: Job) -> dict[str, Any]:
-        """Run one episode and return its record; what is recorded of it is on the disk then."""
+        """Run one episode and return its record, with `UNRECORDED` where a video could not be written."""
         from agent.rollout import run_episode
 
         observers = self._observers(job)
@@ -130,8 +137,9 @@ class NavigationRunner:
             for observer in observers:
                 observer.discard()
             raise
-        for observer in observers:
-            observer.close()
+        problems = [observer.close() for observer in observers]
+        if any(problems):
+            record[UNRECORDED] = "; ".join(filter(None, problems))
         return record
 
     def close(self) -> None:
@@ -147,10 +155,43 @@ class NavigationRunner:
         folder = Path(self._recordings.folder)
         observers: list[Any] = []
         if job in self._recordings.video_jobs:
-            observers.append(VideoRecorder(folder / "videos" / f"{job_name(job)}.mp4"))
+            observers.append(_Guarded(VideoRecorder(folder / "videos" / f"{job_name(job)}.mp4")))
         if job == self._recordings.recorded_job:
-            observers.append(RerunRecorder(folder / "recording.rrd"))
+            observers.append(_Guarded(RerunRecorder(folder / "recording.rrd")))
         return observers
+
+
+class _Guarded:
+    """An observer whose files may fail: the episode goes on without it, and `close` says why."""
+
+    def __init__(self, observer: Any) -> None:
+        self._observer, self._problem = observer, None
+
+    def begin(self, *told: Any) -> None:
+        self._try(self._observer.begin, *told)
+
+    def step(self, *told: Any) -> None:
+        self._try(self._observer.step, *told)
+
+    def end(self, *told: Any) -> None:
+        self._try(self._observer.end, *told)
+
+    def close(self) -> str | None:
+        self._try(self._observer.close)
+        return self._problem
+
+    def discard(self) -> None:
+        self._observer.discard()
+
+    def _try(self, method: Callable[..., None], *told: Any) -> None:
+        if self._problem is not None:
+            return
+        try:
+            method(*told)
+        except (UserError, OSError) as error:
+            self._problem = str(error)
+            with contextlib.suppress(UserError, OSError):
+                self._observer.discard()
 
 
 def make_environment(run: NavigationRun) -> Any:
@@ -179,7 +220,7 @@ def make_environment(run: NavigationRun) -> Any:
 
 def default_folder(run: NavigationRun) -> Path:
     """Where results go unless a person says otherwise: settings of their own have a folder of their own."""
-    return Path("results") / f"{run.task}-{run.policy}-{config_sha256(run.as_config())[:8]}"
+    return Path("results") / f"{run.task}-{policy_label(run.policy)}-{config_sha256(run.as_config())[:8]}"
 
 
 def episode_source(text: str) -> str | int:
@@ -215,7 +256,9 @@ class Evaluation:
     summary: dict[str, Any]
     """What its `summary.json` holds."""
     outcome: Outcome = field(default_factory=Outcome)
-    """Episodes that took a worker down."""
+    """Episodes that have no record, or took a worker down."""
+    unrecorded: list[Misfortune] = field(default_factory=list)
+    """Episodes whose video or recording could not be written."""
 
 
 def evaluate(
@@ -234,8 +277,8 @@ def evaluate(
 ) -> Evaluation:
     """Run a policy on every episode that is not finished yet.
 
-    Whatever ends it early (Ctrl-C, a bad episode, a full disk), the summary of the finished episodes is
-    written before the exception goes on.
+    An episode that cannot be run is left out and listed. Whatever ends the run early (Ctrl-C, a full disk),
+    the summary of the finished episodes is written before the exception goes on.
 
     Args:
         run: what to run.
@@ -251,25 +294,56 @@ def evaluate(
         on_misfortune: told of each worker that was lost.
 
     Raises:
-        UserError: bad settings, a bad episode, a folder of other settings, a full disk.
+        UserError: bad settings, no episode that can be run, a folder of other settings or one that another run
+            is writing to, a full disk.
     """
+    if videos < 0:
+        raise SettingError(f"the number of videos must be at least 0, found {videos}")
     check_settings(run)
+    with locked(folder):
+        return _evaluate(
+            run,
+            ResultsFolder(folder, run.as_config(), resume=resume, overwrite=overwrite),
+            videos=videos,
+            recording=recording,
+            on_start=on_start,
+            on_episode=on_episode,
+            workers=workers,
+            timeout=timeout,
+            on_misfortune=on_misfortune,
+        )
+
+
+def _evaluate(
+    run: NavigationRun,
+    results: ResultsFolder,
+    *,
+    videos: int,
+    recording: bool,
+    on_start: Callable[[int, int], None],
+    on_episode: Callable[[dict[str, Any]], None],
+    **pool: Any,
+) -> Evaluation:
     jobs = list_jobs(run)
-    results = ResultsFolder(folder, run.as_config(), resume=resume, overwrite=overwrite)
     finished = results.finished()
     on_start(len(jobs), len(finished))
     recordings = None
     if videos or recording:
-        recordings = Recordings(str(folder), frozenset(jobs[:videos]), jobs[0] if recording else None)
+        recordings = Recordings(str(results.folder), frozenset(jobs[:videos]), jobs[0] if recording else None)
+
+    unrecorded: list[Misfortune] = []
 
     def keep(job: Job, record: dict[str, Any]) -> None:
+        problem = record.pop(UNRECORDED, None)
+        if problem is not None:
+            unrecorded.append(Misfortune(job, problem))
         results.append(record)
         on_episode(record)
 
     outcome = Outcome()
 
     def finish() -> dict[str, Any]:
-        facts = {"retried": _listed(outcome.retried), "failed": _listed(outcome.failed)}
+        facts = {"retried": _listed(outcome.retried), "failed": _listed([*outcome.refused, *outcome.failed])}
         return results.finish(len(jobs), facts)
 
     try:
@@ -277,25 +351,27 @@ def evaluate(
             NavigationRunnerFactory(run, recordings),
             by_scene([job for job in jobs if job not in finished]),
             keep,
-            workers=workers,
-            timeout=timeout,
-            on_misfortune=on_misfortune,
             outcome=outcome,
+            **pool,
         )
+        if outcome.refused and not results.records:
+            raise EpisodeError(
+                f"none of the {len(jobs)} episodes can be run; the first: {outcome.refused[0].reason}"
+            )
     except BaseException:
         if read_episodes(results.episodes_path):
             finish()
         else:
             results.abandon()
         raise
-    return Evaluation(Path(folder), finish(), outcome)
+    return Evaluation(results.folder, finish(), outcome, unrecorded)
 
 
 def check_settings(run: NavigationRun) -> None:
     """Refuse bad settings before anything is written or a worker is started."""
-    from policies.scripted import make_policy
-
-    make_policy(run.policy)
+    if run.scenes_dir is not None and not Path(run.scenes_dir).is_dir():
+        raise SettingError(f"the folder of scenes, {run.scenes_dir}, is not there (--scenes-dir)")
+    open_policy(run.policy)
     make_environment(run).close()
 
 
@@ -307,13 +383,21 @@ def by_scene(jobs: Sequence[Job]) -> list[Job]:
 
 def list_jobs(run: NavigationRun) -> list[Job]:
     """The episodes of a run, in the order of their set."""
+    return list(_open_source(run)[0].keys())
+
+
+def _open_source(run: NavigationRun) -> tuple[Any, Callable[[str], Any]]:
     from envs.task_source import open_source
 
     def no_episode(scene_id: str, index: int) -> Any:
         raise AssertionError("keys are listed without making episodes")
 
-    dataset, _ = open_source(run.scene, run.episodes, run.simulator, run.scenes_dir, no_episode)
-    return list(dataset.keys())
+    return open_source(run.scene, run.episodes, run.simulator, run.scenes_dir, no_episode)
+
+
+def _scene_digests(run: NavigationRun) -> dict[str, str | None]:
+    dataset, find = _open_source(run)
+    return scene_digests((job[0] for job in dataset.keys()), find, run.navmesh)  # noqa: SIM118
 
 
 def _listed(misfortunes: Sequence[Misfortune]) -> list[dict[str, str]]:

@@ -126,13 +126,14 @@ def _neighbours(own: Run) -> list[Run]:
     found: dict[str, Run] = {}
     if not own.config:
         return []
-    wanted = {**own.config, "policy": None}
+    others = {"policy": None, "policy_sha256": None}
+    wanted = {**own.config, **others}
     paths = sorted(own.folder.resolve().parent.glob("*/config.json"))[:_MOST_NEIGHBOURS]
     for path in paths:
         if path.parent == own.folder.resolve():
             continue
         config = _read_json(path, [])
-        if {**config, "policy": None} == wanted and config.get("policy") not in (None, own.name):
+        if {**config, **others} == wanted and config.get("policy") not in (None, own.name):
             run = _read_run(path.parent)
             if run.records:
                 found.setdefault(run.name, run)

@@ -77,13 +77,13 @@ class ResultsFolder:
         self.episodes_path = self.folder / "episodes.jsonl"
         self.records: list[Record] = []
         self._config_path = self.folder / "config.json"
-        if self.episodes_path.exists():
+        if not overwrite and (self.episodes_path.exists() or self._config_path.exists()):
             found = _read_config(self._config_path)
             same = found is not None and config_sha256(found) == self.sha256
-            if same and resume and not overwrite:
+            if same and resume:
                 self.records = read_episodes(self.episodes_path, mend=True)
                 return
-            if not same and not overwrite:
+            if not same:
                 raise SettingError(
                     f"{self.folder} holds results of other settings ({_difference(found, self.config)});"
                     " name another --out, or throw them away with --overwrite"
@@ -176,7 +176,8 @@ class ResultsFolder:
 def read_episodes(path: str | os.PathLike[str], *, mend: bool = False) -> list[Record]:
     """The finished episodes of an `episodes.jsonl`; empty where there is no such file.
 
-    A last line without its end was cut off by a kill and counts as absent; ``mend`` cuts it from the file.
+    A last line without its end was cut off by a kill and counts as absent; ``mend`` cuts it from the file. Of
+    lines of the same episode the first counts.
 
     Raises:
         FileError: a whole line is not a record.
@@ -190,7 +191,7 @@ def read_episodes(path: str | os.PathLike[str], *, mend: bool = False) -> list[R
     end = data.rfind(b"\n") + 1
     if mend and end < len(data):
         os.truncate(path, end)
-    records = []
+    records: dict[tuple[str, str], Record] = {}
     for number, line in enumerate(data[:end].splitlines(), start=1):
         try:
             record = json.loads(line)
@@ -198,8 +199,8 @@ def read_episodes(path: str | os.PathLike[str], *, mend: bool = False) -> list[R
             raise FileError(path, f"line {number} is not JSON: {error}; remove that line") from error
         if not isinstance(record, dict) or not {"episode_id", "scene_id"} <= record.keys():
             raise FileError(path, f"line {number} is no episode (it lacks episode_id or scene_id)")
-        records.append(record)
-    return records
+        records.setdefault((record["scene_id"], record["episode_id"]), record)
+    return list(records.values())
 
 
 def summarize(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -258,6 +259,11 @@ def _difference(found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> s
     """The first settings that differ, for the message of a refusal."""
     if found is None:
         return "which ones is not written there"
+    before, now = found.get("scenes"), wanted.get("scenes")
+    if isinstance(before, dict) and isinstance(now, dict):
+        changed = [name for name in now if name in before and before[name] != now[name]]
+        if changed:
+            return f"the scene {changed[0]} has changed since: {before[changed[0]]}, now {now[changed[0]]}"
     names = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)]
     shown = [f"{name} was {found.get(name)!r}, is {wanted.get(name)!r}" for name in names[:3]]
     return "; ".join(shown) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")

@@ -21,7 +21,7 @@ from multiprocessing import connection
 from typing import Any, Protocol
 
 from benchmarks.machine import cores
-from poma3d.errors import SettingError, UserError
+from poma3d.errors import EpisodeError, SettingError, UserError
 from poma3d.files import DISK_FULL
 
 Job = tuple[str, str]
@@ -55,12 +55,12 @@ RunnerFactory = Callable[[], Runner]
 
 @dataclass(frozen=True)
 class Misfortune:
-    """An episode that took its worker down."""
+    """An episode that could not be run, or that took its worker down."""
 
     job: Job
     """Which episode."""
     reason: str
-    """What happened to the worker, in words."""
+    """What happened, in words."""
 
 
 @dataclass
@@ -71,6 +71,8 @@ class Outcome:
     """Episodes that took a worker down once and were run again."""
     failed: list[Misfortune] = field(default_factory=list)
     """Episodes that took a worker down twice; they have no record."""
+    refused: list[Misfortune] = field(default_factory=list)
+    """Episodes that cannot be run (`poma3d.errors.EpisodeError`); they have no record either."""
 
 
 MOST_LOST_IN_A_ROW = 6
@@ -122,7 +124,12 @@ def run_jobs(
         try:
             for job in jobs:
                 runner = runner or factory()
-                on_record(job, runner.run(job))
+                try:
+                    record = runner.run(job)
+                except EpisodeError as error:
+                    outcome.refused.append(Misfortune(job, str(error)))
+                    continue
+                on_record(job, record)
         finally:
             if runner is not None:
                 runner.close()
@@ -242,7 +249,10 @@ class _Pool:
         self._left -= 1
         self._lost_in_a_row = 0
         self._feed(worker)
-        yield job, content
+        if kind == "refused":
+            self.outcome.refused.append(Misfortune(job, content))
+        else:
+            yield job, content
 
     def _replace(self, worker: _Worker, reason: str) -> None:
         """Put a new worker in the place of one that is lost, and its job back in line, once."""
@@ -272,7 +282,8 @@ class _Pool:
 def _work(pipe: connection.Connection, factory: RunnerFactory) -> None:
     """The life of a worker: jobs in, (kind, content) out, until it is told None or the pipe closes.
 
-    Kinds: "record" with a record, "user" with a `UserError`, "defect" with a traceback as text.
+    Kinds: "record" with a record, "refused" with why an episode cannot be run,
+    "user" with a `UserError`, "defect" with a traceback as text.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     runner = None
@@ -284,6 +295,8 @@ def _work(pipe: connection.Connection, factory: RunnerFactory) -> None:
             try:
                 runner = runner or factory()
                 answer = ("record", runner.run(job))
+            except EpisodeError as error:
+                answer = ("refused", str(error))
             except UserError as error:
                 answer = ("user", UserError(str(error)))  # the subclass may not survive pickling
             except Exception as error:

@@ -22,8 +22,10 @@ from benchmarks.evaluation import (
 )
 from benchmarks.results import read_episodes
 from benchmarks.workers import run_jobs
+from envs.scenes.houses import GENERATOR_VERSION
 from envs.scenes.mesh import save_scene
-from poma3d.errors import FileError, SettingError
+from policies.loading import open_policy
+from poma3d.errors import FileError, SettingError, UserError
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +143,54 @@ def test_bad_settings_are_refused():
             NavigationRun(**{"scene": "a.glb", "episodes": 3, **bad})
     with pytest.raises(FileError, match=r"absent\.json\.gz"):
         NavigationRun("a.glb", "absent.json.gz").as_config()
+
+
+def test_a_changed_scene_is_another_setting(tmp_path):
+    path = tmp_path / "room.glb"
+    save_scene(room_scene(), path)
+    run = NavigationRun(str(path), 2, policy="forward", size=(8, 8), max_steps=2)
+    before = run.as_config()
+    assert before == run.as_config()
+    assert NavigationRun("procedural:val:3", 2).as_config()["scenes"] == {
+        "procedural": f"generator {GENERATOR_VERSION}"
+    }
+    evaluate(run, tmp_path / "r")
+    beside = tmp_path / "room.semantics.json"
+    beside.write_text(beside.read_text() + " ")
+    assert run.as_config() != before
+    with pytest.raises(SettingError, match=r"the scene .*room\.glb has changed since"):
+        evaluate(run, tmp_path / "r")
+
+
+def test_a_video_that_cannot_be_written_loses_no_result(tmp_path, house):
+    (tmp_path / "videos").write_text("in the way")
+    run = NavigationRun(house, 2, policy="forward", size=(8, 8), max_steps=2)
+    evaluation = evaluate(run, tmp_path, videos=1)
+    assert len(read_episodes(tmp_path / "episodes.jsonl")) == 2
+    assert [bad.job[1] for bad in evaluation.unrecorded] == ["0"]
+    assert "unrecorded" not in (tmp_path / "episodes.jsonl").read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_policy_of_ones_own_runs(tmp_path, house, workers):
+    spec = f"{Path(__file__).parents[1] / 'examples' / 'own_policy.py'}:TowardsGoal"
+    run = NavigationRun(house, 2, policy=spec, size=(16, 16), max_steps=5)
+    assert len(run.as_config()["policy_sha256"]) == 64
+    evaluate(run, tmp_path / "r", workers=workers)
+    assert {line["policy"] for line in read_episodes(tmp_path / "r" / "episodes.jsonl")} == {"towards-goal"}
+
+
+def test_a_policy_that_cannot_be_loaded_is_refused(tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("import nothing_of_that_name")
+    other = tmp_path / "other.py"
+    other.write_text("class NoPolicy:\n    def act(self, observation): return 0\n")
+    for spec, says in (
+        (f"{broken}:Mine", r"broken\.py.*nothing_of_that_name"),
+        (f"{tmp_path}/absent.py:Mine", r"absent\.py"),
+        (f"{other}:Mine", "no class 'Mine'"),
+        (f"{other}:NoPolicy", "lacks reset"),
+        ("nothing_of_that_name:Mine", "nothing_of_that_name"),
+    ):
+        with pytest.raises(UserError, match=says):
+            open_policy(spec)

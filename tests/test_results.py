@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from benchmarks.folder_lock import locked
 from benchmarks.results import (
     ResultsFolder,
     bootstrap_interval,
@@ -71,6 +74,48 @@ def test_a_line_cut_off_by_a_kill_counts_as_absent(tmp_path):
     assert again.finished() == {("house.glb", "0")}
     again.append(record(1, spl=0.0))
     assert len(read_episodes(tmp_path / "episodes.jsonl")) == 2
+
+
+def test_of_two_lines_of_an_episode_the_first_counts(tmp_path):
+    results = ResultsFolder(tmp_path, {})
+    results.append(record(0, spl=1.0))
+    results.append(record(0, spl=0.0))
+    assert ResultsFolder(tmp_path, {}).finish(1, {})["measures"]["spl"]["mean"] == 1.0
+    assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 1
+
+
+def test_one_run_at_a_time_holds_a_folder(tmp_path):
+    folder = tmp_path / "r"
+    with locked(folder):
+        with (
+            pytest.raises(SettingError, match=f"another run \\(pid {os.getpid()}\\) is writing"),
+            locked(folder),
+        ):
+            pass
+        (folder / "kept").touch()
+    with locked(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+    with locked(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_lock_does_not_outlive_its_holder(tmp_path):
+    code = "import os, sys; from benchmarks.folder_lock import locked\nwith locked(sys.argv[1]): os._exit(9)"
+    died = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert died.returncode == 9
+    assert (tmp_path / ".lock").exists()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_folder_with_a_foreign_config_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(SettingError, match="--overwrite"):
+        ResultsFolder(tmp_path, {"seed": 0})
+    assert (tmp_path / "config.json").read_text() == "{}"
+    ResultsFolder(tmp_path, {"seed": 0}, overwrite=True)
 
 
 def test_a_damaged_line_is_named(tmp_path):

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.results import ResultsFolder, read_episodes
 from benchmarks.workers import MOST_LOST_IN_A_ROW, WorkerError, run_jobs
-from poma3d.errors import EpisodeError, SettingError, UserError
+from poma3d.errors import EpisodeError, FileError, SettingError, UserError
 
 JOBS = [(f"scene_{s}", str(e)) for s in range(3) for e in range(7)]
 
@@ -32,6 +32,7 @@ class Numbers:
     crash_always: tuple = ()
     hang: tuple = ()
     refuse: tuple = ()
+    bad_file: tuple = ()
     defect: tuple = ()
     full: tuple = ()
 
@@ -49,6 +50,8 @@ class Numbers:
             time.sleep(600)
         if job in self.refuse:
             raise EpisodeError(f"episode {job[1]}: the goal cannot be reached")
+        if job in self.bad_file:
+            raise FileError("scene.glb", "is damaged")
         if job in self.full:
             raise OSError(errno.ENOSPC, "No space left on device", "cache.nbc")
         if job in self.defect:
@@ -113,10 +116,19 @@ def test_a_run_whose_every_worker_dies_is_given_up(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_users_error_ends_the_run_and_keeps_what_was_finished(tmp_path, workers):
-    with pytest.raises(UserError, match="the goal cannot be reached"):
-        collect(tmp_path / "r", JOBS, Numbers(str(tmp_path), refuse=(JOBS[6],)), workers=workers)
+    with pytest.raises(UserError, match="is damaged"):
+        collect(tmp_path / "r", JOBS, Numbers(str(tmp_path), bad_file=(JOBS[6],)), workers=workers)
     kept = read_episodes(tmp_path / "r" / "episodes.jsonl")
     assert len(kept) >= (6 if workers == 1 else 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_episode_that_cannot_be_run_is_left_out_and_named(tmp_path, workers):
+    factory = Numbers(str(tmp_path), refuse=(JOBS[6], JOBS[9]))
+    lines, outcome = collect(tmp_path / "r", JOBS, factory, workers=workers)
+    assert len(lines) == len(JOBS) - 2
+    assert {bad.job for bad in outcome.refused} == {JOBS[6], JOBS[9]}
+    assert all("the goal cannot be reached" in bad.reason for bad in outcome.refused)
 
 
 def test_a_defect_in_a_worker_shows_its_traceback(tmp_path):
