@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from benchmarks.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,11 @@ class Navigation:
     """A mesh file, or procedural:SPLIT[:N] for the first N houses; the default for generated episodes is
     procedural:val:20."""
     episodes: str = "100"
-    """An episode file of Habitat's (.json.gz), or how many episodes to generate."""
+    """An episode file of Habitat's (.json.gz), or how many episodes to generate, over all scenes together."""
     task: str = "pointnav"
     """pointnav or objectnav."""
     policies: tuple[str, ...] = ("oracle", "random", "forward")
-    """Names of the policies to compare."""
+    """The policies to compare: names, or FILE.py:CLASS or MODULE:CLASS for classes of your own."""
     simulator: str = "raycast"
     """raycast (built in) or habitat (real Habitat, where it is installed)."""
     workers: int = 1
@@ -40,6 +44,8 @@ class Navigation:
     """Whole number that decides, with an episode's id, everything random."""
     out: Path | None = None
     """Folder that gets a results folder for each policy; default results/navigation-HASH."""
+    videos: int = 0
+    """Of how many episodes a video is made with each policy, the first ones."""
     json: bool = False
     """Print the comparison as JSON, alone on standard output."""
     agent: str | None = None
@@ -48,6 +54,8 @@ class Navigation:
     """Frame of the point maps: world, scene, episode, agent or camera."""
     size: tuple[int, ...] = ()
     """Rows and columns of the point maps, or one number for a square, pixels; default: the agent's own."""
+    hfov: float | None = None
+    """Horizontal field of view, degrees; default: the agent's own."""
     max_steps: int | None = None
     """Most steps of an episode; default: the agent's own (500)."""
     navmesh: str | None = None
@@ -56,7 +64,7 @@ class Navigation:
     scenes_dir: Path | None = None
     """Folder below which the scenes named in an episode file lie."""
     resume: bool = True
-    """Keep the finished episodes of the same settings; --no-resume begins anew."""
+    """Keep the finished episodes of the same settings; with --no-resume they are thrown away and run again."""
     overwrite: bool = False
     """Throw away results of other settings in the folder."""
     timeout: float = 600.0
@@ -125,21 +133,32 @@ def _navigation(config: Navigation) -> int:
         agent=config.agent,
         frame=config.frame,
         size=height_and_width(config.size),
+        hfov=config.hfov,
         max_steps=config.max_steps,
         navmesh=config.navmesh,
         scenes_dir=None if config.scenes_dir is None else str(config.scenes_dir),
     )
     folder = config.out or Path("results") / f"navigation-{config_sha256(run.as_config())[:8]}"
+    codes: list[int] = []
+
+    def left_out(evaluation: Evaluation) -> None:
+        if not any(codes):  # every policy meets the same episodes
+            shown.left_out(evaluation)
+        bad = evaluation.outcome.refused or evaluation.unrecorded
+        codes.append(2 if bad else 1 if evaluation.outcome.failed else 0)
+
     with EpisodeBar(run.task) as shown:
         comparison = compare_policies(
             run,
             config.policies,
             folder,
             workers=config.workers,
+            videos=config.videos,
             resume=config.resume,
             overwrite=config.overwrite,
             timeout=config.timeout,
             on_policy=shown.rename,
+            on_evaluation=left_out,
             on_start=shown.start,
             on_episode=shown.episode,
             on_misfortune=shown.misfortune,
@@ -149,8 +168,8 @@ def _navigation(config: Navigation) -> int:
     else:
         rows = {row["policy"]: row["measures"] for row in comparison["rows"]}
         print_table(measures_table(f"{run.task} on {run.scene or run.episodes}", rows))
-    print(f"results: {folder} (pomagym view {folder})", file=sys.stderr)
-    return 1 if any(row["failed"] for row in comparison["rows"]) else 0
+    print(f"results: {folder} (pomagym view {shlex.quote(str(folder))})", file=sys.stderr)
+    return max(codes, default=0)
 
 
 def _throughput(config: Throughput) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,7 @@ class Generate:
     out: Path
     """The file to write, ending in .json.gz."""
     count: int = 100
-    """Episodes of each scene."""
+    """Episodes of each scene (in `pomagym run --episodes` the number is the total)."""
     task: str = "pointnav"
     """pointnav or objectnav."""
     categories: tuple[str, ...] = ()
@@ -77,8 +78,8 @@ class Check:
     """A mesh file to check against in place of the scenes that the file names."""
     scenes_dir: Path | None = None
     """Folder that the scenes named in the file lie below; default: the usual places."""
-    agent: str = "pointnav-gibson"
-    """The body that walks: pointnav-gibson or objectnav-hm3d."""
+    agent: str | None = None
+    """The body that walks: pointnav-gibson or objectnav-hm3d; default: that of the file's task."""
     navmesh: str | None = None
     """Habitat's navmesh to check on as well: a .navmesh file, a folder that holds NAME.navmesh for each scene,
     or beside for those beside the scenes."""
@@ -175,8 +176,13 @@ def _check(config: Check) -> int:
     from envs.episodes.check import check_on_surfaces
     from envs.episodes.locate import locate_scene
     from envs.simulators.shelf import Shelf
+    from poma3d.errors import SettingError
     from pomagym.progress import Bar
 
+    if not 0 <= config.tolerance < math.inf:
+        raise SettingError(f"--tolerance must be a share of at least 0, found {config.tolerance}")
+    if config.scenes_dir is not None and not config.scenes_dir.is_dir():
+        raise SettingError(f"the folder of scenes, {config.scenes_dir}, is not there (--scenes-dir)")
     dataset = read_episodes(config.file)
 
     def locate(scene_id: str) -> str:
@@ -184,7 +190,9 @@ def _check(config: Check) -> int:
             return config.scene
         return locate_scene(scene_id, scenes_dir=config.scenes_dir, episode_file=config.file)
 
-    shelf = Shelf(agent_preset(config.agent), "raycast", locate)
+    objectnav = any(episode.object_category is not None for episode in dataset)
+    agent = config.agent or ("objectnav-hm3d" if objectnav else "pointnav-gibson")
+    shelf = Shelf(agent_preset(agent), "raycast", locate)
     checks = []
     try:
         surfaces = _surfaces(shelf, config.navmesh)

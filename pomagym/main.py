@@ -10,7 +10,8 @@ A command's module is imported only when it is asked for, and imports what is he
 `execute`, so that `pomagym --help` answers at once. To add a command: write its module, add its line to
 `COMMANDS`.
 
-Exit codes: 0 done, 2 bad input (one line on standard error), 130 Ctrl-C. A traceback means a defect of ours.
+Exit codes: 0 done, 2 bad input (one line on standard error), 130 Ctrl-C, 143 SIGTERM.
+A traceback means a defect of ours.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -60,11 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}")
+    before = _end_on_sigterm()
     try:
         command = importlib.import_module(f"pomagym.{name}")
         return command.execute(_parse(name, command.Config, rest))
     except UserError as error:
         return _fail(str(error))
+    except _TerminatedError:
+        _say("pomagym: stopped by SIGTERM; what was finished is kept")
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         _say("pomagym: stopped by Ctrl-C; what was finished is kept")
         return 128 + signal.SIGINT
@@ -77,6 +83,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(
             f"{error.filename or 'a file'} cannot be written ({error.strerror}); make room and go on"
         )
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM, as of a batch system: handled wherever Ctrl-C is."""
+
+
+def _end_on_sigterm() -> Any:
+    """Let SIGTERM end a command as Ctrl-C does; returns the handler before, None where there can be none."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first one is enough: let us tidy up
+        raise _TerminatedError
+
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, end)
 
 
 def _parse(name: str, config: Any, arguments: list[str]) -> Any:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+MOST_LINES = 10
+"""Lines about single episodes before the rest is only counted."""
+
+
 class Bar:
     """A bar while the ``with`` block runs; only on a terminal, so that logs and pipes stay clean.
 
@@ -70,6 +74,17 @@ class EpisodeBar(Bar):
         self._seen += 1
         self._succeeded += bool(record.get("success"))
         self.advance(f"success {self._succeeded / self._seen:.0%}")
+
+    def left_out(self, evaluation: Any) -> None:
+        """Say, once the bar is gone, which episodes have no record or no video, a line each for the first ten."""
+        lines = [(m, "") for m in evaluation.outcome.refused]
+        lines += [(m, "its video or recording is missing: ") for m in evaluation.unrecorded]
+        for misfortune, what in lines[:MOST_LINES]:
+            scene, episode = misfortune.job
+            reason = " ".join(misfortune.reason.split())
+            print(f"pomagym: episode {episode} of {scene}: {what}{reason}", file=sys.stderr)
+        if len(lines) > MOST_LINES:
+            print(f"pomagym: and {len(lines) - MOST_LINES} more, see summary.json", file=sys.stderr)
 
     def misfortune(self, misfortune: Any) -> None:
         """A worker was lost."""

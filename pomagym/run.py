@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class Config:
 
         pomagym run --scene procedural:val:5 --episodes 20 --policy oracle --videos 3
         pomagym run --scene house.glb --episodes val.json.gz --policy random --workers 4
+        pomagym run --policy examples/own_policy.py:TowardsGoal --episodes 20
         pomagym run --task objectnav --episodes val.json.gz --scenes-dir data/scene_datasets --json
     """
 
@@ -30,11 +32,12 @@ class Config:
     """A mesh file (.glb, .gltf, .obj, .ply), or procedural:SPLIT[:N] for the first N houses of train, val or
     test; not needed where an episode file names its scenes. Without both: procedural:val:5."""
     episodes: str = "20"
-    """An episode file of Habitat's (.json.gz), or how many episodes to generate."""
+    """An episode file of Habitat's (.json.gz), or how many episodes to generate, over all scenes together."""
     task: str = "pointnav"
     """pointnav (go to a point) or objectnav (find an object of a category)."""
     policy: str = "oracle"
-    """oracle (knows the shortest path), random or forward."""
+    """oracle (knows the shortest path), random, forward, or a class of your own with reset and act:
+    FILE.py:CLASS or MODULE:CLASS, such as examples/own_policy.py:TowardsGoal."""
     simulator: str = "raycast"
     """raycast (built in) or habitat (real Habitat, where it is installed)."""
     workers: int = 1
@@ -65,7 +68,8 @@ class Config:
     scenes_dir: Path | None = None
     """Folder below which the scenes named in an episode file lie, such as data/scene_datasets."""
     resume: bool = True
-    """Keep the finished episodes of the same settings in the results folder; --no-resume begins anew."""
+    """Keep the finished episodes of the same settings in the results folder; with --no-resume they are
+    thrown away and run again."""
     overwrite: bool = False
     """Throw away results of other settings in the results folder."""
     timeout: float = 600.0
@@ -76,11 +80,12 @@ def execute(config: Config) -> int:
     """Run the episodes, show the progress, print the table or the summary."""
     from benchmarks.evaluation import default_folder, evaluate
     from benchmarks.tables import measures_table, print_table
+    from policies.loading import policy_label
     from pomagym.progress import EpisodeBar
 
     run = _navigation_run(config)
     folder = config.out or default_folder(run)
-    with EpisodeBar(f"{run.task} {run.policy}") as shown:
+    with EpisodeBar(f"{run.task} {policy_label(run.policy)}") as shown:
         evaluation = evaluate(
             run,
             folder,
@@ -94,15 +99,18 @@ def execute(config: Config) -> int:
             on_episode=shown.episode,
             on_misfortune=shown.misfortune,
         )
+    shown.left_out(evaluation)
     summary = evaluation.summary
     if config.json:
         print(json.dumps(summary, indent=2, allow_nan=False))
     else:
         table = measures_table(
-            f"{run.task} on {run.scene or run.episodes}", {run.policy: summary["measures"]}
+            f"{run.task} on {run.scene or run.episodes}", {policy_label(run.policy): summary["measures"]}
         )
         print_table(table)
-    print(f"results: {folder} (pomagym view {folder})", file=sys.stderr)
+    print(f"results: {folder} (pomagym view {shlex.quote(str(folder))})", file=sys.stderr)
+    if evaluation.outcome.refused or evaluation.unrecorded:
+        return 2
     return 1 if evaluation.outcome.failed else 0
 
 

@@ -139,6 +139,10 @@ def test_without_a_command_it_shows_what_there_is(capfd):
         (["run", "--simulator", "unreal"], "raycast, habitat"),
         (["run", "--max-steps", "0"], "max_steps"),
         (["run", "--timeout", "-1"], "timeout"),
+        (["run", "--videos", "-1"], "videos"),
+        (["run", "--scenes-dir", "nope"], "nope"),
+        (["run", "--policy", "absent.py:Mine"], "absent.py"),
+        (["episodes", "check", "absent.json.gz", "--tolerance", "nan"], "tolerance"),
         (["bench", "dance"], "navigation or throughput, found 'dance'"),
         (["scenes"], "list or generate or export or convert or check, found nothing"),
         (["bench", "throughput", "--size", "0"], "size must be at least 1"),
@@ -264,8 +268,16 @@ def test_unsound_episodes_are_listed_with_their_fault(capfd, tmp_path, episodes,
     assert "start off the surface" in text
     assert "1 of 2 episodes are sound" in text
     run = ["run", "--episodes", tmp_path / "bad.json.gz", "--out", tmp_path / "r", *TINY]
-    assert "off the surface" in refuse(capfd, run)
-    assert len(untimed(tmp_path / "r")) == 1  # what was finished is kept
+    code, _, err = finish(capfd, run)
+    assert code == 2
+    assert err.count("off the surface") == 1
+    assert len(untimed(tmp_path / "r")) == 1  # the others are run
+    (bad,) = json.loads((tmp_path / "r" / "summary.json").read_text())["failed"]
+    assert bad["episode_id"] == sound[1].episode_id
+    write_episodes(tmp_path / "all.json.gz", [replace(sound[1], start_position=(90.0, 0.0, 0.0))])
+    run = ["run", "--episodes", tmp_path / "all.json.gz", "--out", tmp_path / "none", *TINY]
+    assert "none of the 1 episodes can be run" in refuse(capfd, run)
+    assert not (tmp_path / "none").exists()
 
 
 def test_scenes_are_listed(capfd, house):
@@ -351,7 +363,8 @@ def test_a_full_disk_anywhere_is_no_defect(capfd, tmp_path, monkeypatch, house, 
     assert "No space left" in said
 
 
-def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(tmp_path, house, episodes):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_and_the_next_one_goes_on(tmp_path, house, episodes, sent, code):
     out = tmp_path / "r"
     line = ["run", "--scene", house, "--episodes", episodes, "--policy", "random", "--out", str(out)]
     line += ["--size", "96", "--max-steps", "400", "--workers", "2"]
@@ -359,9 +372,9 @@ def test_ctrl_c_ends_in_130_and_the_next_run_goes_on(tmp_path, house, episodes):
     deadline = time.monotonic() + 90
     while not (out / "episodes.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
+    process.send_signal(sent) if sent == signal.SIGTERM else os.killpg(process.pid, sent)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "Traceback" not in err
     finished = untimed(out)
     assert 1 <= len(finished) < 6
