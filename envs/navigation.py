@@ -17,8 +17,8 @@ from gymnasium import spaces
 from envs import sensors
 from envs.embodiment import AgentSpec
 from envs.episodes.check import START_TOLERANCE, describe_offset, start_offset
-from envs.episodes.dataset import EpisodeKey
 from envs.episodes.episode import Episode
+from envs.episodes.keys import EpisodeKey
 from envs.locomotion import Action, Walker, action_of, upright_heading
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD, NavigationMeasures
 from envs.schedule import EpisodeSchedule

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from envs.episodes.dataset import EpisodeDataset, episode_keys
+from envs.episodes.dataset import EpisodeDataset
 from envs.episodes.episode import Episode
+from envs.episodes.keys import episode_keys
 from envs.setting_types import check_flag
 
 Place = tuple[int, int]

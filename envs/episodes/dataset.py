@@ -16,7 +16,7 @@ import json
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,11 @@ from envs.episodes.episode import (
     goal_from_json,
     goal_to_json,
 )
+from envs.episodes.keys import EpisodeKey, episode_keys, refuse_repeated_ids
 from envs.episodes.locate import scene_name
 from envs.episodes.tasks import refuse_other_tasks
 from poma3d.errors import EpisodeError, FileError, SettingError
 from poma3d.files import write_bytes
-
-EpisodeKey = tuple[str, str]
-"""Scene id and episode id."""
 
 CONTENT_PATTERN = "{data_path}/content/{scene}.json.gz"
 _MAPPING_NAMES = ("category_to_scene_annotation_category_id", "category_to_mp3d_category_id")
@@ -348,32 +346,6 @@ class EpisodeDataset:
             return isinstance(part, Path) and part.name.split(".")[0] != name
 
         return sorted(range(self.part_count), key=unlikely)
-
-
-def episode_keys(episodes: Sequence[Episode]) -> Iterator[EpisodeKey]:
-    """The (scene id, episode id) of every episode; episodes to be generated tell it without being made."""
-    keys: Callable[[], Iterator[EpisodeKey]] | None = getattr(episodes, "keys", None)
-    if keys is not None:
-        return keys()
-    return ((episode.scene_id, episode.episode_id) for episode in episodes)
-
-
-def refuse_repeated_ids(episodes: Sequence[Episode], path: str | os.PathLike[str]) -> None:
-    """Refuse a file in which an id does not name one episode of a scene.
-
-    Raises:
-        FileError: two episodes of a scene have the same id; the message says which.
-    """
-    first: dict[EpisodeKey, int] = {}
-    for index, key in enumerate(episode_keys(episodes)):
-        earlier = first.setdefault(key, index)
-        if earlier != index:
-            raise FileError(
-                path,
-                f"episode {earlier} and episode {index} (counted from 0) of the scene {key[0]!r} have the same"
-                f" id {key[1]!r}: give each its own, since results are told apart by them;"
-                " `pomagym episodes check` lists all that are repeated",
-            )
 
 
 def read_episodes(path: str | os.PathLike[str], *, unique_ids: bool = False) -> EpisodeDataset:
