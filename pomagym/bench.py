@@ -85,7 +85,8 @@ class Throughput:
     """
 
     scene: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """A mesh file or procedural:SPLIT:NUMBER; may be given several times. Default: procedural:val:0."""
+    """A mesh file or procedural:SPLIT[:N] for the first N houses, procedural:SPLIT:000N for house N; may be
+    given several times. Default: procedural:val:0000."""
     size: int = 224
     """Rows and columns of the point maps, pixels."""
     batch: tuple[int, ...] = (16, 1)
@@ -175,6 +176,7 @@ def _navigation(config: Navigation) -> int:
 def _throughput(config: Throughput) -> int:
     from benchmarks.tables import print_table, throughput_table
     from benchmarks.throughput import ThroughputSettings, measure_throughput
+    from envs.task_source import list_scenes
     from poma3d.files import write_text
     from pomagym.progress import Bar
 
@@ -188,7 +190,8 @@ def _throughput(config: Throughput) -> int:
             subdivide_to=config.subdivide_to,
             seed=config.seed,
         )
-        for scene in config.scene or ("procedural:val:0",)
+        for choice in config.scene or ("procedural:val:0000",)
+        for scene in map(str, list_scenes(choice))
     ]
     with Bar("measuring", len(settings)) as bar:
         result = measure_throughput(settings, bar.advance)

@@ -21,13 +21,13 @@ class Config:
         pomagym view results/oracle --open
         pomagym view house.glb
         pomagym view house.navmesh
-        pomagym view procedural:val:3 --out house.html
+        pomagym view procedural:val:0003 --out house.html
         pomagym view val.json.gz --scenes-dir data/scene_datasets
     """
 
     what: tyro.conf.Positional[str]
-    """A results folder, a scene (.glb, .gltf, .obj, .ply, .scene_instance.json), procedural:SPLIT:N for house N
-    of train, val or test, an episode file (.json.gz), or a navmesh of Habitat's (.navmesh)."""
+    """A results folder, a scene (.glb, .gltf, .obj, .ply, .scene_instance.json), procedural:SPLIT:000N for
+    house N of train, val or test, an episode file (.json.gz), or a navmesh of Habitat's (.navmesh)."""
     out: Path | None = None
     """The page to write, ending in .html; default: index.html in a results folder, else NAME.html here."""
     open: bool = False
@@ -60,12 +60,16 @@ def _write(config: Config) -> Path:
         return write_report(path, config.out)
     if what.startswith("procedural:"):
         from benchmarks.scene_page import scene_page
+        from envs.scenes.houses import parse_procedural
 
+        what, *more = parse_procedural(what)
+        if more:
+            raise SettingError(f"{config.what} are {1 + len(more)} houses; name one house: {what}")
         return scene_page(what, config.out or Path(what.replace(":", "-") + ".html"), seed=config.seed)
     if not path.exists():
         raise FileError(
             path,
-            "is not there; a results folder, a scene, procedural:SPLIT:N, an episode file or a .navmesh is viewed",
+            "is not there; a results folder, a scene, procedural:SPLIT:000N, an episode file or a .navmesh is viewed",
         )
     if path.name.endswith((".json.gz", ".gz")):
         from benchmarks.episodes_page import episodes_page

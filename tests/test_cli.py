@@ -140,6 +140,7 @@ def test_without_a_command_it_shows_what_there_is(capfd):
         (["run", "--max-steps", "0"], "max_steps"),
         (["run", "--timeout", "-1"], "timeout"),
         (["run", "--videos", "-1"], "videos"),
+        (["view", "procedural:val:3"], "name one house: procedural:val:0000"),
         (["run", "--scenes-dir", "nope"], "nope"),
         (["run", "--policy", "absent.py:Mine"], "absent.py"),
         (["episodes", "check", "absent.json.gz", "--tolerance", "nan"], "tolerance"),
@@ -249,6 +250,7 @@ def test_episodes_are_made_and_found_sound(capfd, tmp_path, house, episodes):
     search = tmp_path / "search.json.gz"
     line = ["episodes", "generate", "--task", "objectnav", "--scene", house, "--count", "3", "--out", search]
     assert finish(capfd, [*line, "--agent", "pointnav-gibson"])[0] == 0
+    assert "of 3 episodes are sound" in finish(capfd, ["episodes", "check", search])[1]
     code, text, _ = finish(
         capfd, ["run", "--task", "objectnav", "--episodes", search, "--out", tmp_path / "r", *TINY]
     )
