@@ -274,7 +274,7 @@ def test_view_writes_the_page_of_each_thing(
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "run")
     assert execute(Config(str(tmp_path / "run"))) == 0
-    assert execute(Config("procedural:val:1", out=Path("house.html"))) == 0
+    assert execute(Config("procedural:val:0001", out=Path("house.html"))) == 0
     printed = capsys.readouterr().out.split()
     assert printed == [str(tmp_path / "run" / "index.html"), "house.html"]
     shown = read(tmp_path / "house.html")
