@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import threading
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +245,23 @@ def test_navmesh_settings_keep_their_values() -> None:
     assert fields["agent_max_climb"] == 0.3
     assert fields["agent_radius"] == 0.18
     assert fields["agent_max_slope"] == 45
+
+
+def test_a_waiting_thread_holds_on_to_nobody() -> None:
+    class Asker:
+        def ask(self, thread: OwnThread) -> None:
+            thread.call(lambda: self)
+
+    thread, asker = OwnThread("mine"), Asker()
+    asker.ask(thread)
+    gone = weakref.ref(asker)
+    del asker
+    deadline = time.monotonic() + 5.0
+    while gone() is not None and time.monotonic() < deadline:  # the thread puts the job down in its own time
+        gc.collect()
+        time.sleep(0.01)
+    assert gone() is None
+    thread.stop()
 
 
 def test_everything_runs_on_the_own_thread() -> None:

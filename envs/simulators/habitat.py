@@ -31,7 +31,7 @@ from envs.simulators.habitat_arguments import (
     views_from_depth,
 )
 from envs.simulators.habitat_install import choose_gpu_device, require_habitat_sim
-from envs.simulators.habitat_surface import HabitatSurface
+from envs.simulators.habitat_surface import RAND_LOCK, HabitatSurface
 from envs.simulators.own_thread import OwnThread
 from envs.simulators.protocol import Surface, Views
 from envs.simulators.render_arguments import SimulatorClosedError, checked_depth_range, rigid_transforms
@@ -238,7 +238,8 @@ def _open(scene: HabitatScene, agent: AgentSpec, gpu_device_id: int) -> habitat_
         first.sensor_type = habitat_sim.SensorType.COLOR
     bodies.append(habitat_sim.AgentConfiguration(sensor_specifications=[first]))
     try:
-        return habitat_sim.Simulator(habitat_sim.Configuration(backend, bodies))
+        with RAND_LOCK:  # a new simulator seeds and draws
+            return habitat_sim.Simulator(habitat_sim.Configuration(backend, bodies))
     except Exception as error:  # pybind11 hands on whatever C++ throws
         raise SceneError(f"habitat-sim cannot load {scene.scene_id}: {error}") from error
 

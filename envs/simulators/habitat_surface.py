@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import habitat_sim
 
 _MOST_TRIES = 1000
-_RAND_LOCK = threading.Lock()
+RAND_LOCK = threading.Lock()
 """habitat-sim seeds and draws from C's ``rand``, of which a process has one."""
 
 
@@ -112,7 +112,7 @@ class HabitatSurface:
                 )
             theirs = int(self._habitat_islands[island])
         seed = int(rng.integers(1 << 31))
-        with self._lock, _RAND_LOCK:
+        with self._lock, RAND_LOCK:
             self._pathfinder.seed(seed)
             point = np.array(self._pathfinder.get_random_navigable_point(_MOST_TRIES, theirs), np.float32)
         if not np.isfinite(point).all():
@@ -172,8 +172,10 @@ class HabitatSurface:
 class HabitatField:
     """Path lengths to the nearest of some goals by habitat-sim's ``MultiGoalShortestPath``.
 
-    Nothing is prepared but the goals' polygons: every question is a search, so that a field over hundreds of
-    view points costs what it costs in habitat-lab. Goals off the surface are infinitely far.
+    Nothing is prepared: every question is a search of its own, over hundreds of view points as slow as it is in
+    habitat-lab. A search object that is used again, as habitat-lab does, keeps bounds from the questions before and
+    may miss the nearer goal by centimetres; a new one each time makes the answer depend on the question alone.
+    Goals off the surface are infinitely far.
 
     Args:
         surface: what is walked on.
@@ -184,16 +186,11 @@ class HabitatField:
     """
 
     def __init__(self, surface: HabitatSurface, goals: np.ndarray) -> None:
-        import habitat_sim
-
         self._surface = surface
         goals = _batch(goals, "goals")
         self._kept = np.flatnonzero(np.isfinite(surface.snap_point(goals)).all(axis=1))
         """Which of the goals are on the surface."""
         self._goals = goals[self._kept]
-        self._search = habitat_sim.MultiGoalShortestPath()
-        if len(self._kept):
-            self._search.requested_ends = self._goals
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Path length (B,) in metres from points (B, 3) to the nearest goal; infinite where there is none."""
@@ -202,8 +199,9 @@ class HabitatField:
         if len(self._kept):
             for index in _finite(points):
                 with self._surface._lock:
-                    if self._find(points[index]):
-                        lengths[index] = self._search.geodesic_distance
+                    search = self._find(points[index])
+                if search is not None:
+                    lengths[index] = search.geodesic_distance
         return lengths
 
     def path(self, point: np.ndarray) -> Path:
@@ -211,20 +209,24 @@ class HabitatField:
         start = _batch(np.asarray(point)[None], "point")
         if len(self._kept) and np.isfinite(start).all():
             with self._surface._lock:
-                if self._find(start[0]):
-                    goal = int(self._search.closest_end_point_index)
-                    corners = np.array([np.array(corner) for corner in self._search.points], np.float32)
-                    length = float(self._search.geodesic_distance)
-                    if len(corners) < 2:  # start and goal are the same point
-                        corners = self._surface.snap_point(np.stack([start[0], self._goals[goal]]))
-                    return Path(corners, length, int(self._kept[goal]))
+                search = self._find(start[0])
+            if search is not None:
+                goal = int(search.closest_end_point_index)
+                corners = np.array([np.array(corner) for corner in search.points], np.float32)
+                if len(corners) < 2:  # start and goal are the same point
+                    corners = self._surface.snap_point(np.stack([start[0], self._goals[goal]]))
+                return Path(corners, float(search.geodesic_distance), int(self._kept[goal]))
         return Path(np.empty((0, 3), np.float32), np.inf, -1)
 
-    def _find(self, start: np.ndarray) -> bool:
-        """Search from ``start`` (3,); whether there is a path."""
-        self._search.requested_start = start
-        found = self._surface._pathfinder.find_path(self._search)
-        return bool(found) and bool(np.isfinite(self._search.geodesic_distance))
+    def _find(self, start: np.ndarray) -> habitat_sim.MultiGoalShortestPath | None:
+        """The search from ``start`` (3,); None where there is no path."""
+        import habitat_sim
+
+        search = habitat_sim.MultiGoalShortestPath()
+        search.requested_start = start
+        search.requested_ends = self._goals
+        found = self._surface._pathfinder.find_path(search)
+        return search if found and np.isfinite(search.geodesic_distance) else None
 
 
 def _batch(points: np.ndarray, name: str) -> np.ndarray:

@@ -63,3 +63,4 @@ class OwnThread:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # it holds whoever asked, who could not be forgotten while the thread waits
