@@ -108,7 +108,9 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
         self.action_space = spaces.Discrete(len(Action))
         self.observation_space = spaces.Dict(
             {
-                "point_map": PointMapSpace(self._camera.height, self._camera.width, self._reach()),
+                "point_map": PointMapSpace(
+                    self._camera.height, self._camera.width, point_map_reach(agent, self.frame)
+                ),
                 "valid": ValiditySpace(self._camera.height, self._camera.width),
                 **self._sensor_spaces(),
             }
@@ -147,7 +149,7 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
             EpisodeError: the episode cannot be run: scene absent, start off the surface, goal unreachable.
             SettingError: a seed that is none, or options of other names.
         """
-        options = _reset_options(options)
+        options = reset_options(options)
         if seed is not None:
             check_whole_number("seed", seed)
         super().reset(seed=None if seed is None else int(seed))
@@ -367,18 +369,13 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
             ' same episode by reset(options={"episode_id": ..., "scene_id": ...})'
         )
 
-    def _reach(self) -> float:
-        """Bound on the coordinates of the point maps, metres."""
-        far = self.agent.depth_range[1]
-        if self.frame not in (Frame.AGENT, Frame.CAMERA) or not math.isfinite(far):
-            return _FAR
-        camera = self._camera
-        corner = math.hypot(camera.focal, camera.width / 2, camera.height / 2) / camera.focal
-        return far * corner + self.agent.camera_height
 
+def reset_options(options: Any) -> Mapping[str, Any]:
+    """The options of an environment's ``reset``, checked.
 
-def _reset_options(options: Any) -> Mapping[str, Any]:
-    """The options of `NavigationEnv.reset`, checked."""
+    Raises:
+        SettingError: they are no mapping, have other names, or a scene without an episode.
+    """
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -391,3 +388,13 @@ def _reset_options(options: Any) -> Mapping[str, Any]:
     if "scene_id" in options and "episode_id" not in options:
         raise SettingError("the option scene_id of reset goes with an episode_id; episode_keys() lists both")
     return options
+
+
+def point_map_reach(agent: AgentSpec, frame: Frame) -> float:
+    """Bound on the coordinates of a body's point maps in that frame, metres."""
+    far = agent.depth_range[1]
+    if frame not in (Frame.AGENT, Frame.CAMERA) or not math.isfinite(far):
+        return _FAR
+    camera = agent.camera
+    corner = math.hypot(camera.focal, camera.width / 2, camera.height / 2) / camera.focal
+    return far * corner + agent.camera_height
