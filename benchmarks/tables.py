@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -32,6 +32,26 @@ def measures_table(
         episodes = max((measure["n"] for measure in measures.values()), default=0)
         table.add_row(row, str(episodes), *(_cell(measures.get(name)) for name in names))
     return table
+
+
+def rows_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, note: str = "") -> Table:
+    """A table of cells that are words already: the first column to the left, the others to the right."""
+    table = Table(title=title, caption=note or None, title_justify="left", caption_justify="left")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def percent(measure: Mapping[str, Any] | None) -> str:
+    """A share as percent, with its interval where it has one: ``40.4 [38.1, 42.9]``."""
+    if measure is None:
+        return "-"
+    if "ci95" not in measure:
+        return f"{100 * measure['mean']:.1f}"
+    low, high = measure["ci95"]
+    return f"{100 * measure['mean']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def throughput_table(result: Mapping[str, Any]) -> Table:

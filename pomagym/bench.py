@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from pomagym.bench_retrieval import Retrieval, retrieval
+
 if TYPE_CHECKING:
     from benchmarks.evaluation import Evaluation
 
@@ -107,13 +109,20 @@ class Throughput:
 
 Config = (
     Annotated[Navigation, tyro.conf.subcommand("navigation")]
+    | Annotated[Retrieval, tyro.conf.subcommand("retrieval")]
     | Annotated[Throughput, tyro.conf.subcommand("throughput")]
 )
 
 
-def execute(config: Navigation | Throughput) -> int:
+def execute(config: Navigation | Retrieval | Throughput) -> int:
     """Run the benchmark that the config describes and print its table or JSON."""
-    return _navigation(config) if isinstance(config, Navigation) else _throughput(config)
+    match config:
+        case Navigation():
+            return _navigation(config)
+        case Retrieval():
+            return retrieval(config)
+        case Throughput():
+            return _throughput(config)
 
 
 def _navigation(config: Navigation) -> int:

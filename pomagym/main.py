@@ -31,7 +31,7 @@ from poma3d.files import DISK_FULL
 
 COMMANDS: dict[str, str] = {
     "run": "run navigation episodes with a policy; writes results, video, 3D recording",
-    "bench": "navigation | throughput: policies beside their controls, frames and steps a second",
+    "bench": "navigation | retrieval | throughput: what policies and encoders reach, beside their controls",
     "pretrain": "train the backbone: a warm-up, then alignment with POMA-JEPA; resumes exactly",
     "scenes": "list | generate | export | convert | check: scenes, and point-map data made from them or from scans",
     "episodes": "generate | check: episode files in Habitat's format",

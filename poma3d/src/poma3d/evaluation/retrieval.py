@@ -20,11 +20,34 @@ COLUMNS = ((1, 1), (1, 5), (5, 1), (5, 5))
 """(M, N) of the paper's table."""
 
 
-def recall_at(scores: Tensor, truth: Tensor, n: int) -> float:
-    """Share of the queries (Q, S) whose ``truth`` (Q,) is among the ``n`` best; among equals the truth comes last."""
+def ranks(scores: Tensor, truth: Tensor) -> Tensor:
+    """Place (Q,) int64, from 0, of the ``truth`` (Q,) of each query among its ``scores`` (Q, S).
+
+    Among equals the truth comes last, and a score that is no number never helps it: an encoder that says the same
+    of every scene, or NaN, finds nothing.
+    """
     own = scores.gather(1, truth[:, None])  # (Q, 1)
-    better = (scores >= own).sum(1) - 1  # the truth itself does not count
-    return (better < n).float().mean().item()
+    return (~(scores < own)).sum(1) - 1  # the truth itself does not count
+
+
+def recall_at(scores: Tensor, truth: Tensor, n: int) -> float:
+    """Share of the queries (Q, S) whose ``truth`` (Q,) is among the ``n`` best (see `ranks`)."""
+    return (ranks(scores, truth) < n).float().mean().item()
+
+
+def join_utterances(said: Sequence[str], m: int, *, every: bool = False) -> list[str]:
+    """The queries that the utterances of one scene make.
+
+    Args:
+        said: the utterances, in their order.
+        m: how many are joined, by spaces; where fewer are left, those.
+        every: each run of ``m`` is a query, as in the runner that the authors published with their follow-up
+            (github.com/Yebulabula/UniScene3D, ``zero_shot_eval_scene_retrieval.py``); otherwise the first alone.
+    """
+    if m < 1:
+        raise SettingError(f"a query joins at least 1 utterance, found {m}")
+    starts = range(0, len(said), m) if every else range(min(1, len(said)))
+    return [" ".join(said[start : start + m]) for start in starts]
 
 
 @torch.no_grad()
@@ -56,7 +79,7 @@ def scene_retrieval(
     scenes = scenes.cpu().float()
     measures = {}
     for m in sorted({m for m, _ in COLUMNS}):
-        queries = [" ".join(utterances[scan_ids[number]][:m]) for number in asked]
+        queries = [join_utterances(utterances[scan_ids[number]], m)[0] for number in asked]
         said = functional.normalize(text.encode(queries, long=True).cpu().float(), dim=-1)  # (Q, D)
         scores = said @ scenes.T  # (Q, S)
         measures.update({f"R@{m}-{n}": recall_at(scores, truth, n) for _m, n in COLUMNS if _m == m})

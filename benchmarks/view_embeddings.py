@@ -1,0 +1,174 @@
+"""Scenes of ScenePoint folders as the embeddings of their views, by an encoder of point maps or a tower of pictures.
+
+Shapes: V views of a scene, D embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from poma3d.errors import FileError, SettingError
+from poma3d.pointmap import resize
+from poma3d.scenepoint.folder import ScenePointFolder
+from poma3d.scenepoint.scene_file import IMAGES, SceneFile, StoredViews
+
+if TYPE_CHECKING:
+    from poma3d.encoder import PointMapEncoder
+    from poma3d.towers import ImageTower, TextTower
+
+_AT_ONCE = 32
+"""Views that are encoded together: fixed, so that no setting changes a digit."""
+
+
+class ViewEncoder(Protocol):
+    """Stored views to embeddings."""
+
+    @property
+    def pictures(self) -> bool:
+        """Whether it reads the pictures and not the point maps."""
+        ...
+
+    def embed(self, views: StoredViews) -> np.ndarray:
+        """The embeddings (V, D) float32 of views, not normalised."""
+        ...
+
+
+@dataclass(frozen=True)
+class PointMapViews:
+    """Views by their point maps."""
+
+    encoder: PointMapEncoder
+    """In eval mode."""
+    pictures: bool = False
+
+    def embed(self, views: StoredViews) -> np.ndarray:
+        """See `ViewEncoder.embed`."""
+        import torch
+
+        size = self.encoder.config.image_size
+        points, valid = views.point_map, views.valid
+        if points.shape[1:3] != (size, size):
+            points, valid = resize(points, valid, size, size)
+        device = next(self.encoder.parameters()).device
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(points), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                found = self.encoder(
+                    torch.from_numpy(np.ascontiguousarray(points[part])).to(device),
+                    torch.from_numpy(np.ascontiguousarray(valid[part])).to(device),
+                )
+                parts.append(found.cls.float().cpu().numpy())  # (v, D)
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class PictureViews:
+    """Views by their pictures, as FG-CLIP on RGB in the paper's tables."""
+
+    tower: ImageTower
+    """The tower of pictures."""
+    pictures: bool = True
+
+    def embed(self, views: StoredViews) -> np.ndarray:
+        """See `ViewEncoder.embed`."""
+        return self.tower.encode(views.images).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Contestants:
+    """What is compared: an encoder, its control, and the text tower that speaks to both."""
+
+    rows: dict[str, tuple[str, ViewEncoder]]
+    """By the name of its row: ``measured`` or ``control``, and the encoder."""
+    text: TextTower
+    """The text tower."""
+    weights_sha256: str
+    """Of the measured encoder."""
+
+
+def open_contestants(
+    encoder: str, text: str | None, *, pictures: bool = False, seed: int = 0, device: str = "cpu"
+) -> Contestants:
+    """Load an encoder and its text tower; an encoder of the same shape with random weights is the control.
+
+    Args:
+        encoder: what `poma3d.checkpoints.load_encoder` takes; with ``pictures`` FG-CLIP.
+        text: what `poma3d.towers.loading.load_text` takes; None: the tower that the encoder is aligned with.
+        pictures: encode pictures and not point maps.
+        seed: of the random weights.
+        device: where the encoders run, as torch names it; ``auto``: a GPU where there is one.
+
+    Raises:
+        UserError: nothing of that name, or damaged files.
+    """
+    import torch
+
+    from poma3d.checkpoints import load_encoder
+    from poma3d.encoder import PointMapEncoder
+    from poma3d.towers.loading import load_text, text_beside
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = load_encoder(encoder)
+    tower = load_text(text or text_beside(encoder, loaded.config.embedding))
+    weights = loaded.weights_sha256()
+    both = {encoder: loaded, "random weights": PointMapEncoder(loaded.config, seed=seed).eval()}
+    rows: dict[str, tuple[str, ViewEncoder]] = {}
+    for name, network in both.items():
+        network.to(device)
+        views: ViewEncoder = PointMapViews(network)
+        if pictures:
+            from poma3d.towers.fgclip import FgClipImage
+
+            views = PictureViews(FgClipImage(network, name).to(device))
+        rows[name] = ("measured" if network is loaded else "control", views)
+    return Contestants(rows, tower, weights)
+
+
+def find_scenes(roots: Sequence[str]) -> dict[str, Path]:
+    """The file of every scene of some ScenePoint folders, by its scan id, in the order of the folders.
+
+    Raises:
+        FileError: a folder without scenes.
+        SettingError: no folder, or two scenes of one name.
+    """
+    if not roots:
+        raise SettingError("no scenes: name a ScenePoint folder (pomagym scenes export or convert makes one)")
+    found: dict[str, Path] = {}
+    for root in roots:
+        for scene in ScenePointFolder(root).scenes:
+            other = found.setdefault(scene.scan_id, scene.path)
+            if other != scene.path:
+                raise SettingError(f"{other} and {scene.path} are scenes of one name; leave one of them out")
+    return found
+
+
+def read_views(path: Path, most: int, *, pictures: bool = False, cameras: bool = False) -> StoredViews:
+    """The first ``most`` views of a scene's file, as the authors' runners take them.
+
+    Args:
+        path: the file.
+        most: views at most; a scene of fewer has fewer.
+        pictures: also the pictures.
+        cameras: also the camera poses.
+
+    Raises:
+        FileError: the file cannot be read, or lacks what is asked for.
+    """
+    if most < 1:
+        raise SettingError(f"a scene needs at least 1 view, found {most}")
+    file = SceneFile(path)
+    if pictures and IMAGES not in file.keys:
+        raise FileError(path, f"has no {IMAGES}, which an encoder of pictures reads")
+    views = file.read(range(min(most, file.views)), images=pictures, labels=cameras)
+    if cameras and views.scene_from_camera is None:
+        raise FileError(
+            path, "does not say where its cameras stood (scene_from_camera); export or convert it again"
+        )
+    return views
