@@ -40,7 +40,7 @@ from poma3d.pointmap import Camera, Frame, frame_from_world
 from poma3d.scenepoint.folder import scene_path
 from poma3d.scenepoint.scene_file import NO_ID, SceneFile, SceneWords, StoredViews, write_scene
 
-SCENE_CAPTIONS = 5
+SCENE_CAPTIONS = 10
 """Captions written for a whole scene."""
 _CAPTION_PIXELS = 112
 """Views are looked at for captions, and painted, at about this size: it does not change what can be said of them."""

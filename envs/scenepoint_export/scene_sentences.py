@@ -107,15 +107,29 @@ def _by_room(scene: Scene, shown: dict[int, list[tuple[float, int]]]) -> dict[st
 def scene_captions(facts: SceneFacts, count: int, *seed: object) -> list[str]:
     """Captions of a whole scene, some sentences each.
 
+    Every second one begins with the rooms; the others say in one to six sentences what stands in some of them, as
+    a person does who has one scene in mind and not its plan.
+
     Args:
         facts: what it holds.
         count: how many.
         seed: what the wording depends on, beside the facts.
     """
-    return [_scene_caption(facts, dice(*seed, index)) for index in range(count)]
+    captions = []
+    for index in range(count):
+        rng = dice(*seed, index)
+        if index % 2 and facts.things:
+            rooms = sorted(facts.things, key=str)
+            told = [_fact_of_a_room(facts, rooms, rng) for _ in range(int(rng.integers(1, 7)))]
+            captions.append(" ".join(dict.fromkeys(text for text, _ in filter(None, told))))
+        else:
+            captions.append(_overview(facts, rng))
+    return [
+        caption or _overview(facts, dice(*seed, index, "again")) for index, caption in enumerate(captions)
+    ]
 
 
-def _scene_caption(facts: SceneFacts, rng: np.random.Generator) -> str:
+def _overview(facts: SceneFacts, rng: np.random.Generator) -> str:
     if not facts.shown:
         return sentence(pick(rng, _EMPTY))
     parts = []
@@ -149,22 +163,36 @@ def retrieval_queries(facts: SceneFacts, scan_id: str, *seed: object) -> list[Re
     rooms = sorted(facts.things, key=str)
     queries: dict[str, RetrievalQuery] = {}
     for _ in range(4 * QUERIES if rooms else 0):
-        room = rooms[int(rng.integers(len(rooms)))]
-        found: list[tuple[str, list[int]]] = []
-        spoken: set[str] = set()
-        for kind in (_related, _counted, _single):
-            fact = kind(facts, room, rng) if rng.random() < 0.67 else None
-            if fact is not None and not (about := {facts.category_of[i] for i in fact[1]}) & spoken:
-                found.append(fact)
-                spoken |= about
-        if found and len(queries) < QUERIES:
-            name = facts.room_of.get(room or "")
-            words = {"the_room": the(name or "room"), "room": name or "room"}
-            fact = enumerate_all([text for text, _ in found])
-            text = sentence(pick(rng, _ASKS if name else _ASKS_NOWHERE).format(fact=fact, **words))
-            views = _views_of(facts, [instance for _, instances in found for instance in instances])
-            queries.setdefault(text, RetrievalQuery(scan_id, text, views))
+        told = _fact_of_a_room(facts, rooms, rng)
+        if told is not None and len(queries) < QUERIES:
+            text, instances = told
+            queries.setdefault(text, RetrievalQuery(scan_id, text, _views_of(facts, instances)))
     return list(queries.values())
+
+
+def _fact_of_a_room(
+    facts: SceneFacts, rooms: Sequence[str | None], rng: np.random.Generator
+) -> tuple[str, list[int]] | None:
+    """A sentence about some things of one of these rooms and the objects it speaks of; None where none came up.
+
+    Two or three facts to a sentence: in a home nearly every kitchen has a refrigerator, and one such thing alone
+    tells no home from another.
+    """
+    room = rooms[int(rng.integers(len(rooms)))]
+    found: list[tuple[str, list[int]]] = []
+    spoken: set[str] = set()
+    for kind in (_related, _counted, _counted, _single):
+        fact = kind(facts, room, rng) if rng.random() < 0.75 else None
+        if fact is not None and not (about := {facts.category_of[i] for i in fact[1]}) & spoken:
+            found.append(fact)
+            spoken |= about
+    if not found:
+        return None
+    name = facts.room_of.get(room or "")
+    words = {"the_room": the(name or "room"), "room": name or "room"}
+    fact = enumerate_all([text for text, _ in found])
+    text = sentence(pick(rng, _ASKS if name else _ASKS_NOWHERE).format(fact=fact, **words))
+    return text, [instance for _, instances in found for instance in instances]
 
 
 def _views_of(facts: SceneFacts, instances: Sequence[int]) -> tuple[int, ...]:
