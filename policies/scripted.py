@@ -13,6 +13,7 @@ import numpy as np
 
 from agent.policy import Policy
 from policies.greedy_follower import FORWARD, LEFT, RIGHT, STOP, GreedyFollower
+from policies.planner import Planner
 from poma3d.errors import SettingError
 
 
@@ -111,8 +112,8 @@ class ForwardPolicy:
         return moved < 0.5 * self._longest_step or moved < 0.02
 
 
-POLICIES = {"oracle": OraclePolicy, "random": RandomPolicy, "forward": ForwardPolicy}
-"""The scripted policies by name."""
+POLICIES = {"oracle": OraclePolicy, "random": RandomPolicy, "forward": ForwardPolicy, "planner": Planner}
+"""The policies that are not learned, by name."""
 
 
 def make_policy(name: str) -> Policy:

@@ -1,0 +1,141 @@
+"""Follows the cheapest way on the map with turns and steps, looks for another when the map changes, gets unstuck."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from envs.embodiment import AgentSpec
+from policies.greedy_follower import FORWARD, LEFT, RIGHT
+from policies.mapping.metric_map import CELL, MetricMap
+from policies.mapping.path import best_turn, find_nearest, find_way, way_costs, waypoint
+
+_TURN_COST = 0.004
+"""What a turn costs beside the way, metres."""
+_HELD_BACK = 0.35
+"""A step that comes less far than this share of its length along the heading ran into something."""
+_STALE = 20
+"""A way is looked for anew after so many actions at the latest."""
+_DEARER = 0.5
+"""A way that has become dearer by this many cells is looked for anew."""
+_OFF_WAY = 0.3
+"""A way that the agent is farther from than this is looked for anew, metres."""
+_CIRCLE, _PATIENCE = 0.3, 45
+"""An agent that has not left a circle of this radius (metres) for so many actions is stuck."""
+
+Pose = tuple[float, float, float]
+"""x, y (metres) and yaw (radians) in the map."""
+
+
+class WayFollower:
+    """Walks on one map, in one episode.
+
+    Args:
+        world: the map that is walked on; what holds the agent back is entered there.
+        agent: steps and turns.
+        rng: for the ways out of a trap.
+    """
+
+    def __init__(self, world: MetricMap, agent: AgentSpec, rng: np.random.Generator) -> None:
+        self._map, self._rng = world, rng
+        self._step, self._turn = agent.forward_step, math.radians(agent.turn_angle)
+        self._way = np.zeros((0, 2), np.int64)
+        self.key: object = None
+        """Where the way leads to, as the caller named it."""
+        self._age = 0
+        self._costs = np.zeros(0)
+        self._before: Pose | None = None
+        self._stepped = False
+        self._escape: list[int] = []
+        self._centre = (0.0, 0.0)
+        self._stayed = 0
+
+    @property
+    def way(self) -> np.ndarray:
+        """The way that is followed, (N, 2) x and y in the map, metres."""
+        return (self._way + 0.5) * CELL
+
+    def notice(self, pose: Pose) -> None:
+        """Compare where the last action led with where it should have: enter what held the agent back."""
+        if self._before is not None and self._stepped:
+            x, y, yaw = self._before
+            along = (pose[0] - x) * math.cos(yaw) + (pose[1] - y) * math.sin(yaw)
+            if along < _HELD_BACK * self._step:
+                self._map.bump(pose[0], pose[1], yaw)
+                self.key = None
+        if math.dist(pose[:2], self._centre) > _CIRCLE:
+            self._centre, self._stayed = (pose[0], pose[1]), 0
+        self._stayed += 1
+        if self._stayed > _PATIENCE:
+            self._stayed = 0
+            turns = int(self._rng.integers(1, max(2, round(math.pi / self._turn))))
+            side = LEFT if self._rng.random() < 0.5 else RIGHT
+            self._escape = [side] * turns + [FORWARD] * int(self._rng.integers(2, 5))
+            self.key = None
+
+    def acted(self, pose: Pose, action: int) -> None:
+        """Remember what was done, for `notice`."""
+        self._before, self._stepped = pose, action == FORWARD
+
+    def towards(self, pose: Pose, x: float, y: float) -> int | None:
+        """The next action towards a point, through closed cells where nothing else is left."""
+        if self._escape:
+            return self._escape.pop(0)
+        start, goal = self._map.cell_of(*pose[:2]), self._map.cell_of(x, y)
+        start = self._map.cell_of(*pose[:2])  # holding the goal may have moved the cells
+        if self._is_stale((x, y), start):
+            way = find_way(self._map.cost, start, goal)
+            if not len(way):
+                way = find_way(self._map.cost, start, goal, through=True)
+            self._take((x, y), way)
+        return self._follow(pose, (x, y))
+
+    def towards_any(self, pose: Pose, key: object, goals: np.ndarray) -> int | None:
+        """The next action towards the nearest of the cells ``goals`` (I, J) bool; None where none can be reached.
+
+        Args:
+            pose: the agent's.
+            key: the way is kept as long as this is the same and nothing comes into it.
+            goals: where to.
+        """
+        if self._escape:
+            return self._escape.pop(0)
+        start = self._map.cell_of(*pose[:2])
+        if self._is_stale(key, start) or not goals[tuple(self._way[-1] - self._map.origin)]:
+            self._take(key, find_nearest(self._map.cost, start, goals))
+        return self._follow(pose, None) if len(self._way) else None
+
+    def _is_stale(self, key: object, start: tuple[int, int]) -> bool:
+        self._age += 1
+        if key != self.key or self._age > _STALE or len(self._way) == 0:
+            return True
+        way = self._way - self._map.origin
+        off = np.hypot(*(way - start).T)
+        nearest = int(off.argmin())
+        if off[nearest] * CELL > _OFF_WAY:
+            return True
+        # Only the part that is left counts, and it may have become dearer.
+        self._way = self._way[nearest:]
+        now = float(way_costs(self._map.cost, way[nearest:])[-1])
+        self._costs = self._costs[nearest:] - self._costs[nearest]
+        return now > self._costs[-1] + _DEARER
+
+    def _take(self, key: object, way: np.ndarray) -> None:
+        self.key, self._age = key, 0
+        self._way = way.astype(np.int64) + self._map.origin
+        self._costs = way_costs(self._map.cost, way)
+
+    def _follow(self, pose: Pose, end: tuple[float, float] | None) -> int:
+        """The turn or step along the way; at its last cell towards ``end``, metres."""
+        origin = self._map.origin
+        place = pose[0] / CELL - origin[0], pose[1] / CELL - origin[1]
+        way = (self._way - origin).astype(np.int32)
+        n = waypoint(self._map.cost, way, *place)
+        target = (float(way[n, 0]) + 0.5, float(way[n, 1]) + 0.5)
+        if n == len(way) - 1 and end is not None:
+            target = end[0] / CELL - origin[0], end[1] / CELL - origin[1]
+        turns = best_turn(
+            self._map.cost, place, pose[2], target, step=self._step, turn=self._turn, turn_cost=_TURN_COST
+        )
+        return FORWARD if turns == 0 else LEFT if turns > 0 else RIGHT
