@@ -28,12 +28,7 @@ def scene_interval(values: np.ndarray, scenes: Sequence[str], *, seed: int = 0) 
     Raises:
         SettingError: no values, or not one scene for each.
     """
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or len(values) == 0 or len(values) != len(scenes):
-        raise SettingError(
-            f"an interval needs values (N,) and the scene of each, found {values.shape} and {len(scenes)}"
-        )
-    _, group = np.unique(np.asarray(scenes, dtype=str), return_inverse=True)
+    values, (group, _) = np.asarray(values, np.float64), _groups(values, scenes)
     sums, counts = np.bincount(group, weights=values), np.bincount(group)
     rng = np.random.Generator(np.random.Philox(seed))
     drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
@@ -46,3 +41,24 @@ def mean_over_scenes(values: np.ndarray, scenes: Sequence[str], *, seed: int = 0
     """``{"mean", "ci95", "n"}`` of values (N,), as summaries hold it (see `scene_interval`)."""
     low, high = scene_interval(values, scenes, seed=seed)
     return {"mean": float(np.mean(values)), "ci95": [low, high], "n": len(values)}
+
+
+def median_over_scenes(values: np.ndarray, scenes: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
+    """``{"median", "ci95", "n"}`` of values (N,), the interval by drawing whole scenes again."""
+    values, (group, count) = np.asarray(values, np.float64), _groups(values, scenes)
+    members = [values[group == number] for number in range(count)]
+    rng = np.random.Generator(np.random.Philox(seed))
+    drawn = rng.integers(0, count, (RESAMPLES, count))
+    medians = [np.median(np.concatenate([members[number] for number in row])) for row in drawn]
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return {"median": float(np.median(values)), "ci95": [float(low), float(high)], "n": len(values)}
+
+
+def _groups(values: np.ndarray, scenes: Sequence[str]) -> tuple[np.ndarray, int]:
+    """The number of each value's scene (N,), and how many scenes there are."""
+    if np.ndim(values) != 1 or len(values) == 0 or len(values) != len(scenes):
+        raise SettingError(
+            f"an interval needs values (N,) and the scene of each, found {np.shape(values)} and {len(scenes)}"
+        )
+    names, group = np.unique(np.asarray(scenes, dtype=str), return_inverse=True)
+    return group, len(names)

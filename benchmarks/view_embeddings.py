@@ -18,11 +18,8 @@ from poma3d.scenepoint.folder import ScenePointFolder
 from poma3d.scenepoint.scene_file import IMAGES, SceneFile, StoredViews
 
 if TYPE_CHECKING:
-    from poma3d.encoder import PointMapEncoder
+    from agent.backbone import FrozenBackbone
     from poma3d.towers import ImageTower, TextTower
-
-_AT_ONCE = 32
-"""Views that are encoded together: fixed, so that no setting changes a digit."""
 
 
 class ViewEncoder(Protocol):
@@ -42,29 +39,17 @@ class ViewEncoder(Protocol):
 class PointMapViews:
     """Views by their point maps."""
 
-    encoder: PointMapEncoder
-    """In eval mode."""
+    backbone: FrozenBackbone
+    """The encoder; one that gives the same numbers whatever is encoded together."""
     pictures: bool = False
 
     def embed(self, views: StoredViews) -> np.ndarray:
         """See `ViewEncoder.embed`."""
-        import torch
-
-        size = self.encoder.config.image_size
+        size = self.backbone.image_size
         points, valid = views.point_map, views.valid
         if points.shape[1:3] != (size, size):
             points, valid = resize(points, valid, size, size)
-        device = next(self.encoder.parameters()).device
-        parts = []
-        with torch.no_grad():
-            for start in range(0, len(points), _AT_ONCE):
-                part = slice(start, start + _AT_ONCE)
-                found = self.encoder(
-                    torch.from_numpy(np.ascontiguousarray(points[part])).to(device),
-                    torch.from_numpy(np.ascontiguousarray(valid[part])).to(device),
-                )
-                parts.append(found.cls.float().cpu().numpy())  # (v, D)
-        return np.concatenate(parts)
+        return self.backbone.encode(points, valid)["cls"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +94,7 @@ def open_contestants(
     """
     import torch
 
+    from agent.backbone import FrozenBackbone
     from poma3d.checkpoints import load_encoder
     from poma3d.encoder import PointMapEncoder
     from poma3d.towers.loading import load_text, text_beside
@@ -121,12 +107,12 @@ def open_contestants(
     both = {encoder: loaded, "random weights": PointMapEncoder(loaded.config, seed=seed).eval()}
     rows: dict[str, tuple[str, ViewEncoder]] = {}
     for name, network in both.items():
-        network.to(device)
-        views: ViewEncoder = PointMapViews(network)
         if pictures:
             from poma3d.towers.fgclip import FgClipImage
 
-            views = PictureViews(FgClipImage(network, name).to(device))
+            views: ViewEncoder = PictureViews(FgClipImage(network, name).to(device))
+        else:
+            views = PointMapViews(FrozenBackbone(network, precision="float32", device=device))
         rows[name] = ("measured" if network is loaded else "control", views)
     return Contestants(rows, tower, weights)
 
