@@ -191,7 +191,10 @@ def test_probes_transfer_between_suites_of_the_same_names(folder: Path, tmp_path
     here = Suite([folder], 16, views=4)
     names = {"categories": here.dataset.categories, "room_types": here.dataset.room_types}
     there = Suite([write_tiny(tmp_path, scenes=2, seed=5)], 16, views=4, **names)
-    assert here.transfer(PointMapEncoder(TINY), there)["patch_linear_miou"] > 0.9
+    encoder = PointMapEncoder(TINY)
+    heads = here.learn(here.features(encoder))
+    transfer = here.transfer(heads, there, there.features(encoder))
+    assert transfer["patch_linear_miou"].value > 0.9
     other = Suite([folder], 16, views=4, categories=["wall"])
     with pytest.raises(SettingError, match="transfer"):
-        here.transfer(PointMapEncoder(TINY), other)
+        here.transfer(heads, other, other.features(encoder))

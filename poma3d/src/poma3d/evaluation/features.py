@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from poma3d.encoder import PointMapEncoder, retrieval_embedding
 from poma3d.evaluation.consistency import patch_centres
+from poma3d.evaluation.placing import agent_frame
 from poma3d.evaluation.probe import patch_labels
 from poma3d.scenepoint import SceneSample
+
+Placing = Literal["scene", "agent"]
+"""Whether views are encoded as ScenePoint holds them, or each as an agent at its camera sees it."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +33,21 @@ class Features:
     scenes: Tensor
     """(S, D) for retrieval."""
     tokens: Tensor
-    """(S, V, P, C) float16 patch tokens."""
+    """(S, V, P, C) float32 patch tokens."""
     patch_classes: Tensor
     """(S, V, P) int64 category of each patch, -1 for unknown."""
     rooms: Tensor
     """(S, V) int64 room type, -1 for unknown."""
     centres: Tensor
-    """(S, V, P, 3) metres."""
+    """(S, V, P, 3) metres, in the frame of the data set whatever the placing."""
     seen: Tensor
     """(S, V, P) bool, patches with a valid point."""
 
 
 @torch.no_grad()
-def extract(encoder: PointMapEncoder, samples: Iterable[SceneSample], classes: int) -> Features:
+def extract(
+    encoder: PointMapEncoder, samples: Iterable[SceneSample], classes: int, *, placing: Placing = "scene"
+) -> Features:
     """Encode scenes one after another; the encoder comes back in the mode it was in."""
     device = next(encoder.parameters()).device
     side = encoder.config.patch_size
@@ -49,7 +56,8 @@ def extract(encoder: PointMapEncoder, samples: Iterable[SceneSample], classes: i
     rows: list[tuple[Tensor, ...]] = []
     scan_ids = []
     for sample in samples:
-        found = encoder(sample.point_map.to(device)[None], sample.valid.to(device)[None])
+        points = agent_frame(sample) if placing == "agent" else sample.point_map
+        found = encoder(points.to(device)[None], sample.valid.to(device)[None])
         V = len(sample.valid)
         categories = torch.full(sample.valid.shape, -1) if sample.semantics is None else sample.semantics
         rooms = torch.full((V,), -1) if sample.rooms is None else sample.rooms
@@ -59,7 +67,7 @@ def extract(encoder: PointMapEncoder, samples: Iterable[SceneSample], classes: i
             (
                 found.cls[0].float().cpu(),
                 retrieval_embedding(found.cls)[0].cpu(),
-                found.patch_tokens[0].half().cpu(),
+                found.patch_tokens[0].float().cpu(),
                 patch_labels(categories, sample.valid, side, classes),
                 rooms.long(),
                 centres,

@@ -50,20 +50,35 @@ def join_utterances(said: Sequence[str], m: int, *, every: bool = False) -> list
     return [" ".join(said[start : start + m]) for start in starts]
 
 
-@torch.no_grad()
 def scene_retrieval(
     scenes: Tensor, scan_ids: Sequence[str], utterances: Mapping[str, Sequence[str]], text: TextTower
 ) -> dict[str, float]:
-    """R@M-N of scenes by their utterances, and chance.
+    """R@M-N of scenes by their utterances, and chance; the arguments are those of `query_ranks`.
+
+    Returns:
+        ``R@1-1``, ``R@1-5``, ``R@5-1``, ``R@5-5`` and ``chance@1``, ``chance@5``, all in [0, 1].
+    """
+    _, places = query_ranks(scenes, scan_ids, utterances, text)
+    measures = {f"R@{m}-{n}": (places[m] < n).float().mean().item() for m, n in COLUMNS}
+    return measures | {f"chance@{n}": chance(len(scan_ids), n) for n in (1, 5)}
+
+
+def chance(scenes: int, n: int) -> float:
+    """Recall at ``n`` of an answer drawn among so many scenes."""
+    return min(n / scenes, 1.0)
+
+
+@torch.no_grad()
+def query_ranks(
+    scenes: Tensor, scan_ids: Sequence[str], utterances: Mapping[str, Sequence[str]], text: TextTower
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """Which scenes are asked for (Q,), and for each M of `COLUMNS` the place (Q,) from 0 at which each is found.
 
     Args:
         scenes: (S, D) embeddings of the scenes, normalised (`poma3d.encoder.retrieval_embedding`).
         scan_ids: S names.
         utterances: what is said of each scene; scenes without take part as answers only.
         text: the tower that the scenes are aligned with.
-
-    Returns:
-        ``R@1-1``, ``R@1-5``, ``R@5-1``, ``R@5-5`` and ``chance@1``, ``chance@5``, all in [0, 1].
 
     Raises:
         SettingError: no scene has an utterance, or text and scenes do not have the same channels.
@@ -77,10 +92,9 @@ def scene_retrieval(
         )
     truth = torch.tensor(asked)
     scenes = scenes.cpu().float()
-    measures = {}
+    places = {}
     for m in sorted({m for m, _ in COLUMNS}):
         queries = [join_utterances(utterances[scan_ids[number]], m)[0] for number in asked]
         said = functional.normalize(text.encode(queries, long=True).cpu().float(), dim=-1)  # (Q, D)
-        scores = said @ scenes.T  # (Q, S)
-        measures.update({f"R@{m}-{n}": recall_at(scores, truth, n) for _m, n in COLUMNS if _m == m})
-    return measures | {f"chance@{n}": min(n / len(scan_ids), 1.0) for n in (1, 5)}
+        places[m] = ranks(said @ scenes.T, truth)
+    return truth, places

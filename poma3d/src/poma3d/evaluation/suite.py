@@ -1,31 +1,29 @@
-"""All measures beside training, on held-out ScenePoint folders.
+"""All measures of an encoder on held-out ScenePoint folders, with 95 % intervals by bootstrap over scenes.
 
-Probes learn on one half of the scenes (the even ones) and are scored on the other; `Suite.transfer` scores them on
-other scenes altogether. Controls stand beside: chance and the commonest class here, and the same measures of an
-encoder with random weights by `Suite.measure` on it.
+Probes learn on one half of the scenes (the even ones) and are scored on the other, and on other scenes altogether by
+`Suite.transfer`. Each view is encoded once. Controls stand beside: chance and the commonest class here, and the same
+measures of an encoder with random weights by the same call on it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from poma3d.encoder import PointMapEncoder
 from poma3d.errors import SettingError
 from poma3d.evaluation.consistency import view_consistency
-from poma3d.evaluation.features import Features, extract
-from poma3d.evaluation.probe import UNKNOWN, accuracy, knn, linear_probe, majority, mean_iou
-from poma3d.evaluation.retrieval import scene_retrieval
+from poma3d.evaluation.features import Features, Placing, extract
+from poma3d.evaluation.heads import Heads
+from poma3d.evaluation.intervals import Measure, effective_rank, ratio
+from poma3d.evaluation.retrieval import COLUMNS, chance, query_ranks
 from poma3d.scenepoint import DataSettings, ScenePointDataset
 from poma3d.scenepoint.captions import read_retrieval
 from poma3d.scenepoint.folder import ScenePointFolder
 from poma3d.towers import TextTower
-
-PATCHES = 20_000
-"""Patches that a probe learns from and is scored on, at most each."""
 
 
 class Suite:
@@ -37,6 +35,7 @@ class Suite:
         views: views of a scene.
         categories: names of the patch classes; None: those of the folders.
         room_types: the same for rooms.
+        aliases: other words of the folders for those names.
     """
 
     def __init__(
@@ -47,29 +46,63 @@ class Suite:
         views: int = 32,
         categories: Sequence[str] | None = None,
         room_types: Sequence[str] | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         settings = DataSettings(views=views, size=size, labels=True)
-        self.dataset = ScenePointDataset(list(roots), settings, categories=categories, room_types=room_types)
+        self.dataset = ScenePointDataset(
+            list(roots), settings, categories=categories, room_types=room_types, aliases=aliases
+        )
         self.utterances = utterances(roots)
 
-    def features(self, encoder: PointMapEncoder) -> Features:
-        """What the encoder says of the scenes."""
-        scenes = (self.dataset[number] for number in range(len(self.dataset)))
-        return extract(encoder, scenes, len(self.dataset.categories))
+    def features(
+        self,
+        encoder: PointMapEncoder,
+        *,
+        placing: Placing = "scene",
+        on_scene: Callable[[], None] = lambda: None,
+    ) -> Features:
+        """What the encoder says of the scenes; ``on_scene`` is called after each."""
+
+        def scenes():
+            for number in range(len(self.dataset)):
+                yield self.dataset[number]
+                on_scene()
+
+        return extract(encoder, scenes(), len(self.dataset.categories), placing=placing)
 
     def measure(self, encoder: PointMapEncoder, text: TextTower | None) -> dict[str, float]:
-        """Every measure that the folders have labels for, all in [0, 1]."""
+        """Every measure that the folders have labels for, all in [0, 1]; see `measures` for intervals."""
         found = self.features(encoder)
-        measures: dict[str, float] = {}
-        if text is not None and any(self.utterances.get(scan) for scan in found.scan_ids):
-            measures |= scene_retrieval(found.scenes, found.scan_ids, self.utterances, text)
-        learn = torch.arange(len(found.scan_ids)) % 2 == 0
-        if len(found.scan_ids) > 1:
-            measures |= self._probes(found, learn, found, ~learn)
-        return measures | _consistency(found)
+        heads = self.learn(found) if len(found.scan_ids) > 1 else None
+        return {name: measure.value for name, measure in self.measures(found, text, heads).items()}
 
-    def transfer(self, encoder: PointMapEncoder, other: Suite) -> dict[str, float]:
-        """Probes that learn on all scenes here, scored on all scenes of ``other``.
+    def learn(self, found: Features) -> Heads:
+        """Probes learned on the even scenes."""
+        names = self.dataset.room_types, self.dataset.categories
+        return Heads.learn(found, _even(found), *map(len, names))
+
+    def measures(self, found: Features, text: TextTower | None, heads: Heads | None) -> dict[str, Measure]:
+        """Retrieval, probes, consistency of views and effective rank.
+
+        Args:
+            found: of `features`.
+            text: the tower that the encoder is aligned with.
+            heads: of `learn`; scored on the odd scenes.
+        """
+        measures: dict[str, Measure] = {}
+        if text is not None and any(self.utterances.get(scan) for scan in found.scan_ids):
+            measures |= _retrieval(found, self.utterances, text)
+        if heads is not None:
+            measures |= heads.score(found, ~_even(found))
+        return measures | _consistency(found) | _ranks(found)
+
+    def transfer(self, heads: Heads, other: Suite, there: Features) -> dict[str, Measure]:
+        """Probes that were learned here, scored on all scenes of ``other``; intervals over its views.
+
+        Args:
+            heads: of `learn`.
+            other: a suite with the names of this one.
+            there: its features of the same encoder and placing.
 
         Raises:
             SettingError: the two do not share their classes; give ``other`` the names of this suite.
@@ -77,28 +110,7 @@ class Suite:
         names = (self.dataset.categories, self.dataset.room_types)
         if names != (other.dataset.categories, other.dataset.room_types):
             raise SettingError("probes transfer between suites of the same categories and room types alone")
-        here, there = self.features(encoder), other.features(encoder)
-        everything = [torch.ones(len(f.scan_ids), dtype=torch.bool) for f in (here, there)]
-        return self._probes(here, everything[0], there, everything[1])
-
-    def _probes(self, train: Features, learn: Tensor, test: Features, score: Tensor) -> dict[str, float]:
-        measures: dict[str, float] = {}
-        rooms = len(self.dataset.room_types)
-        x, y = train.views[learn].flatten(0, 1), train.rooms[learn].flatten()
-        u, v = test.views[score].flatten(0, 1), test.rooms[score].flatten()
-        if rooms and _labelled(y, v):
-            measures["room_linear_accuracy"] = accuracy(linear_probe(x, y, u, rooms), v)
-            measures["room_knn_accuracy"] = accuracy(knn(x, y, u, rooms), v)
-            measures["room_majority_accuracy"] = accuracy(torch.full_like(v, majority(y, rooms)), v)
-        classes = len(self.dataset.categories)
-        x, y = _patches(train, learn)
-        u, v = _patches(test, score)
-        if classes and _labelled(y, v):
-            measures["patch_linear_miou"] = mean_iou(linear_probe(x, y, u, classes), v, classes)
-            measures["patch_knn_miou"] = mean_iou(knn(x, y, u, classes), v, classes)
-            common = torch.full_like(v, majority(y, classes))
-            measures["patch_majority_miou"] = mean_iou(common, v, classes)
-        return measures
+        return heads.score(there, torch.ones(len(there.scan_ids), dtype=torch.bool), by_view=True)
 
 
 def utterances(roots: Sequence[str | os.PathLike[str]]) -> dict[str, list[str]]:
@@ -114,19 +126,18 @@ def utterances(roots: Sequence[str | os.PathLike[str]]) -> dict[str, list[str]]:
     return said
 
 
-def _patches(features: Features, scenes: Tensor) -> tuple[Tensor, Tensor]:
-    """At most `PATCHES` labelled patches of some scenes, evenly picked: (n, C) and (n,)."""
-    tokens, labels = features.tokens[scenes].flatten(0, 2), features.patch_classes[scenes].flatten()
-    known = (labels != UNKNOWN).nonzero()[:, 0]
-    known = known[:: max(1, -(-len(known) // PATCHES))]
-    return tokens[known].float(), labels[known]
+def _even(found: Features) -> torch.Tensor:
+    return torch.arange(len(found.scan_ids)) % 2 == 0
 
 
-def _labelled(*labels: Tensor) -> bool:
-    return all(bool((some != UNKNOWN).any()) for some in labels)
+def _retrieval(found: Features, said: Mapping[str, Sequence[str]], text: TextTower) -> dict[str, Measure]:
+    """R@M-N over the scenes that are asked for, and chance."""
+    _, places = query_ranks(found.scenes, found.scan_ids, said, text)
+    measures = {f"R@{m}-{n}": ratio((places[m] < n).numpy()) for m, n in COLUMNS}
+    return measures | {f"chance@{n}": _certain(chance(len(found.scan_ids), n)) for n in (1, 5)}
 
 
-def _consistency(found: Features) -> dict[str, float]:
+def _consistency(found: Features) -> dict[str, Measure]:
     """Mean over scenes of the consistency of their views, and chance."""
     rows = [
         view_consistency(tokens, centres, seen)
@@ -135,5 +146,27 @@ def _consistency(found: Features) -> dict[str, float]:
     rows = [row for row in rows if row[2]]
     if not rows:
         return {}
-    right, chance = (sum(row[i] for row in rows) / len(rows) for i in (0, 1))
-    return {"view_consistency": right, "view_consistency_chance": chance}
+    right, by_chance, _ = zip(*rows, strict=True)
+    return {
+        "view_consistency": ratio(np.array(right)),
+        "view_consistency_chance": ratio(np.array(by_chance)),
+    }
+
+
+def _ranks(found: Features) -> dict[str, Measure]:
+    """Effective rank of view embeddings and patch tokens over their channels."""
+    measures = {}
+    for name, features in (("views", found.views), ("patches", found.tokens.flatten(1, 2))):
+        rows = features.double() if name == "views" else features  # (S, n, C)
+        mean = rows.mean(
+            (0, 1)
+        )  # taken off first, so that small deviations from a large mean keep their digits
+        moments = [(len(row), (row - mean).sum(0), (row - mean).T @ (row - mean)) for row in rows]
+        count, total, square = (np.array([np.asarray(m[i], np.float64) for m in moments]) for i in range(3))
+        measures[f"rank_{name}_share"] = effective_rank(count, total, square)
+    return measures
+
+
+def _certain(value: float) -> Measure:
+    """A number that no draw changes."""
+    return Measure(value, np.array([value]))
