@@ -14,7 +14,7 @@ from benchmarks.folder_lock import locked
 from benchmarks.results import ResultsFolder, config_sha256, read_episodes
 from benchmarks.scene_digests import scene_digests
 from benchmarks.workers import Job, Misfortune, Outcome, run_jobs
-from policies.loading import open_policy, policy_label, policy_sha256
+from policies.loading import open_policy, policy_label, policy_sha256, policy_weights_sha256
 from poma3d.errors import EpisodeError, FileError, SettingError, UserError
 
 TASKS = {"pointnav": "pomagym/PointNav-v0", "objectnav": "pomagym/ObjectNav-v0"}
@@ -36,7 +36,7 @@ class NavigationRun:
     task: str = "pointnav"
     """One of `TASKS`."""
     policy: str = "oracle"
-    """A policy by name, or ``FILE.py:CLASS`` or ``MODULE:CLASS``."""
+    """A policy by name, the folder of a trained one, or ``FILE.py:CLASS`` or ``MODULE:CLASS``."""
     seed: int = 0
     """With an episode's id it decides everything random."""
     simulator: str = "raycast"
@@ -117,7 +117,7 @@ class NavigationRunner:
     def __init__(self, run: NavigationRun, recordings: Recordings | None = None) -> None:
         self._run, self._recordings = run, recordings
         self._policy = open_policy(run.policy)
-        self._env = make_environment(run)
+        self._env = make_environment(run, getattr(self._policy, "size", None))
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run one episode and return its record, with `UNRECORDED` where a video could not be written."""
@@ -194,8 +194,11 @@ class _Guarded:
                 self._observer.discard()
 
 
-def make_environment(run: NavigationRun) -> Any:
-    """The environment of a run; scenes are loaded when an episode needs them."""
+def make_environment(run: NavigationRun, size: int | None = None) -> Any:
+    """The environment of a run; scenes are loaded when an episode needs them.
+
+    ``size`` is what the policy wants of its point maps, pixels; what the run says comes first.
+    """
     import gymnasium
 
     import envs  # noqa: F401  (makes the names of the environments known)
@@ -207,7 +210,7 @@ def make_environment(run: NavigationRun) -> Any:
         simulator=run.simulator,
         agent=run.agent or AGENTS[run.task],
         frame=run.frame,
-        size=run.size,
+        size=run.size or size,
         hfov=run.hfov,
         max_steps=run.max_steps,
         navmesh=run.navmesh,
@@ -343,7 +346,11 @@ def _evaluate(
     outcome = Outcome()
 
     def finish() -> dict[str, Any]:
-        facts = {"retried": _listed(outcome.retried), "failed": _listed([*outcome.refused, *outcome.failed])}
+        facts: dict[str, Any] = {
+            "retried": _listed(outcome.retried),
+            "failed": _listed([*outcome.refused, *outcome.failed]),
+            "weights_sha256": policy_weights_sha256(run.policy),
+        }
         return results.finish(len(jobs), facts)
 
     try:

@@ -92,6 +92,17 @@ class GreedyFollower:
         self._recent = [*self._recent[1 - THRASHING :], action]
         return action
 
+    def plan(self, position: np.ndarray, angle: float) -> list[int]:
+        """All turns and the step of the best plan from any pose, whatever was done before; empty for STOP."""
+        distance = float(self._field.distance(position[None])[0])
+        if not math.isfinite(distance) or distance < self._goal_radius:
+            return []
+        plan = self._best_plan(position, angle, distance)
+        if plan is None:
+            self._nearest = distance
+            plan = next(filter(None, (self._detour(position, angle, cell) for cell in CELLS)), [])
+        return plan
+
     def _best_plan(self, position: np.ndarray, angle: float, distance: float) -> list[int] | None:
         """Turns and one step, fewest turns first among equals; None where every one only runs into obstacles."""
         if self._rewards(position, angle, distance, self._turns[:1])[0][0] > GOOD_ENOUGH:

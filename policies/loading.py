@@ -1,4 +1,4 @@
-"""From what a person writes for a policy to the policy: a scripted one by name, or a class of their own."""
+"""From what a person writes for a policy to the policy: its name, a trained one's folder, a class of their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from poma3d.errors import FileError, SettingError, UserError
 
 
 def open_policy(spec: str) -> Policy:
-    """The policy of that name, or a new object of the class that ``FILE.py:CLASS`` or ``MODULE:CLASS`` names.
+    """The policy of that name, in that folder, or a new object of the class ``FILE.py:CLASS`` or ``MODULE:CLASS``.
+
+    A folder is one that `pomagym train` made (`policies.learning.policy_folder`).
 
     A class needs `reset` and `act` (`agent.policy.Policy`) and no arguments; one without ``name`` is called by
     its own, one without ``privileged`` is not.
@@ -24,12 +26,17 @@ def open_policy(spec: str) -> Policy:
     Raises:
         SettingError: there is no such policy, class or method.
         UserError: the file cannot be imported, or the class cannot be made; the message holds the cause.
+        FileError: a folder that holds no policy, or one that was trained on another backbone.
     """
+    if _is_folder(spec):
+        from policies.learning.policy_folder import open_policy_folder
+
+        return open_policy_folder(spec)
     if ":" not in spec:
         if spec not in POLICIES:
             raise SettingError(
                 f"unknown policy {spec!r}; the policies are {', '.join(POLICIES)},"
-                " and FILE.py:CLASS or MODULE:CLASS for one of your own"
+                " the folder of a trained one, and FILE.py:CLASS or MODULE:CLASS for one of your own"
             )
         return make_policy(spec)
     place, name = spec.rsplit(":", 1)
@@ -54,16 +61,22 @@ def open_policy(spec: str) -> Policy:
 
 
 def policy_label(spec: str) -> str:
-    """What folders and tables call a policy: its name, or that of its class."""
+    """What folders and tables call a policy: its name, that of its folder, or that of its class."""
+    if _is_folder(spec):
+        return Path(spec).resolve().name
     return spec.rsplit(":", 1)[-1]
 
 
 def policy_sha256(spec: str) -> str | None:
-    """sha256 (hex) of the file that holds a person's own class; None for the scripted policies.
+    """sha256 (hex) of a trained policy, or of the file that holds a person's own class; None for the scripted.
 
     Raises:
         UserError: the file or module cannot be found.
     """
+    if _is_folder(spec):
+        from policies.learning.policy_folder import policy_folder_sha256
+
+        return policy_folder_sha256(spec)
     if ":" not in spec:
         return None
     place = spec.rsplit(":", 1)[0]
@@ -76,6 +89,20 @@ def policy_sha256(spec: str) -> str | None:
         raise FileError(
             file, f"cannot be read ({error.strerror}); a policy's Python file was expected"
         ) from None
+
+
+def policy_weights_sha256(spec: str) -> str | None:
+    """The hash of a trained policy's weights; None for all others."""
+    if not _is_folder(spec):
+        return None
+    from policies.learning.policy_folder import read_description
+
+    return str(read_description(spec)["weights_sha256"])
+
+
+def _is_folder(spec: str) -> bool:
+    """Whether a person means a folder: names of policies come first."""
+    return spec not in POLICIES and Path(spec).is_dir()
 
 
 def _import_file(place: str) -> ModuleType:

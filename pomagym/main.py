@@ -32,6 +32,7 @@ from poma3d.files import DISK_FULL
 COMMANDS: dict[str, str] = {
     "run": "run navigation episodes with a policy; writes results, video, 3D recording",
     "bench": "navigation | retrieval | throughput: what policies and encoders reach, beside their controls",
+    "train": "train a policy on frozen features: dagger, ppo or recurrent-ppo; resumes exactly",
     "pretrain": "train the backbone: a warm-up, then alignment with POMA-JEPA; resumes exactly",
     "scenes": "list | generate | export | convert | check: scenes, and point-map data made from them or from scans",
     "episodes": "generate | check: episode files in Habitat's format",

@@ -1,0 +1,78 @@
+"""The scenes of a training: which are trained in, which are held out, and the episodes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from envs.embodiment import AgentSpec, agent_preset
+from envs.episodes.episode import Episode
+from envs.episodes.pointnav_generator import pointnav_episode
+from envs.simulators.open import open_simulator
+from envs.simulators.protocol import Simulator
+from envs.task_source import body_of, list_scenes, open_source, scene_id_of
+from policies.learning.settings import TrainSettings
+from poma3d.errors import SettingError
+
+
+def training_body(size: int) -> AgentSpec:
+    """The body that policies are trained with: PointNav's, with a camera of ``size`` pixels."""
+    return body_of(agent_preset("pointnav-gibson"), size=size)
+
+
+class TrainingScenes:
+    """Scenes and episodes; episodes are generated from (seed, index) or read from a file.
+
+    Args:
+        settings: which scenes, episodes and how many are held out.
+        body: the agent.
+
+    Raises:
+        UserError: scenes or episodes that are none, or fewer scenes than are to be held out.
+    """
+
+    def __init__(self, settings: TrainSettings, body: AgentSpec) -> None:
+        self.body = body
+        self._seed = settings.seed
+        self._recorded: dict[str, list[Episode]] = {}
+        self._limit: int | None = None
+        if isinstance(settings.episodes, str):
+            data, locate = open_source(
+                settings.scene, settings.episodes, "raycast", settings.scenes_dir, _none
+            )
+            for episode in data:
+                self._recorded.setdefault(episode.scene_id, []).append(episode)
+            scenes = list(self._recorded)
+        else:
+            specs = {scene_id_of(spec): spec for spec in list_scenes(settings.scene)}
+            locate, scenes = specs.__getitem__, list(specs)
+            if settings.episodes is not None:
+                self._limit = max(1, settings.episodes // len(scenes))
+        self._locate, self._scenes_dir = locate, settings.scenes_dir
+        if settings.held_out and len(scenes) <= settings.held_out:
+            raise SettingError(
+                f"{settings.held_out} scenes are to be held out for evaluation, but there are only"
+                f" {len(scenes)} (--scene): name more, or a smaller --held-out"
+            )
+        count = len(scenes) - settings.held_out
+        self.training: Sequence[str] = tuple(scenes[:count])
+        """Scene ids to train in."""
+        self.held_out: Sequence[str] = tuple(scenes[count:]) or self.training
+        """Scene ids to evaluate in; the same as ``training`` where none is held out."""
+
+    def open(self, scene_id: str) -> Simulator:
+        """The simulator of a scene; whoever opens it closes it."""
+        return open_simulator(self._locate(scene_id), self.body, scenes_dir=self._scenes_dir)
+
+    def episode(self, simulator: Simulator, scene_id: str, index: int) -> Episode:
+        """The episode of that index in a scene; behind the last one they begin again."""
+        if self._recorded:
+            episodes = self._recorded[scene_id]
+            return episodes[index % len(episodes)]
+        if self._limit is not None:
+            index %= self._limit
+        return pointnav_episode(simulator, index, self._seed, scene_id=scene_id)
+
+
+def _none(scene_id: str, index: int) -> Any:
+    raise AssertionError("episodes of a file are not generated")

@@ -1,0 +1,130 @@
+"""A learned policy at work: views and sensors of one episode in, actions out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from policies.learning.acting import choose
+from policies.learning.features import ViewFeatures
+from policies.learning.networks import PolicyNetwork
+from policies.learning.sensors import OwnSensors, goal_sensors
+from poma3d.errors import SettingError
+
+NEEDED = ("point_map", "valid", "pointgoal_with_gps_compass", "gps", "compass")
+"""Observations that learned policies look at."""
+
+
+class Brain(Protocol):
+    """What decides, one step after another: `DaggerBrain`, or one of Stable-Baselines3's networks."""
+
+    def restart(self) -> None:
+        """Forget everything: an episode begins."""
+        ...
+
+    def logits(self, rows: np.ndarray, sensors: np.ndarray) -> np.ndarray:
+        """(4,) for one step's feature row (F,) and sensors (S,)."""
+        ...
+
+
+class DaggerBrain:
+    """A `PolicyNetwork` with its memory."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        self._network = network.eval()
+        self._state: torch.Tensor | None = None
+
+    def restart(self) -> None:
+        """Forget everything."""
+        self._state = None
+
+    def logits(self, rows: np.ndarray, sensors: np.ndarray) -> np.ndarray:
+        """(4,) for one step."""
+        with torch.inference_mode():
+            logits, _, self._state = self._network(
+                torch.from_numpy(rows)[None, None], torch.from_numpy(sensors)[None, None], self._state
+            )
+        return logits[0, 0].numpy()
+
+
+class LearnedPolicy:
+    """Acts as a network says. Implements `agent.policy.Policy`.
+
+    One view is encoded at a time and on one thread, so that what it does depends neither on what runs beside it
+    nor on the number of cores.
+
+    Args:
+        brain: decides.
+        features: what a view is turned into.
+        name: what results call it.
+        temperature: with which a move is drawn (`policies.learning.acting.choose`); 0 takes the likeliest.
+    """
+
+    privileged = False
+
+    def __init__(
+        self, brain: Brain, features: ViewFeatures, *, name: str = "learned", temperature: float = 0.0
+    ) -> None:
+        self.name = name
+        self.size = features.size
+        """Rows and columns of the point maps it wants, pixels; others are brought to that size."""
+        self._brain, self._features, self._temperature = brain, features, temperature
+        self._sensors = OwnSensors()
+        self._rng = np.random.default_rng(0)
+
+    def reset(self, env: Any, rng: np.random.Generator) -> None:
+        """Begin an episode.
+
+        Raises:
+            SettingError: the environment is not PointNav in the agent's frame.
+        """
+        frame = getattr(getattr(env, "frame", None), "value", "agent")
+        if frame != "agent":
+            raise SettingError(
+                f"the policy {self.name} was trained on point maps in the agent's frame, found the frame {frame}:"
+                " leave --frame at agent"
+            )
+        self._rng = rng
+        self._sensors.restart()
+        self._brain.restart()
+
+    def act(self, observation: Mapping[str, np.ndarray]) -> int:
+        """The next action.
+
+        Raises:
+            SettingError: a sensor that it was trained with is missing, as in ObjectNav.
+        """
+        missing = [name for name in NEEDED if name not in observation]
+        if missing:
+            raise SettingError(
+                f"the policy {self.name} acts in PointNav and needs the observation {missing[0]!r}, found"
+                f" {', '.join(observation)}"
+            )
+        with one_thread():
+            rows = self._features.rows(observation["point_map"][None], observation["valid"][None])[0]
+            goal = goal_sensors(observation["pointgoal_with_gps_compass"])
+            sensors = np.concatenate([goal, self._sensors.read(observation)])
+            logits = self._brain.logits(rows, sensors)
+        if not np.isfinite(logits).all():
+            raise SettingError(f"the policy {self.name} gave a score that is not finite; train it anew")
+        action = choose(logits, self._temperature, self._rng)
+        self._sensors.acted(action)
+        return action
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread while the block runs: the order of sums, and so the last bits, is always the same."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,198 @@
+"""A trained policy as one folder: ``policy.safetensors``, ``policy.json``, results.
+
+``policy.json`` says how it was trained, what its backbone is called and what its hash is. Weights are tensors
+only; nothing in the folder is code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from policies.learning.features import (
+    RANDOM_PREFIX,
+    BackboneFeatures,
+    BlindFeatures,
+    FeatureLayout,
+    PointMapFeatures,
+    ViewFeatures,
+)
+from policies.learning.learned_policy import Brain, DaggerBrain, LearnedPolicy
+from policies.learning.networks import PolicyNetwork
+from policies.learning.settings import NetworkSettings
+from poma3d.errors import FileError, SettingError
+from poma3d.files import write_text
+from poma3d.weights import describe_mismatch, read_weights, write_weights
+
+POLICY_FORMAT = "pomagym.policy/1"
+"""What the metadata of the weights say they are."""
+DESCRIPTION, WEIGHTS = "policy.json", "policy.safetensors"
+LARGEST = 10 * 2**20
+"""Bytes that a policy's two files may take together: it is meant to be shared."""
+
+
+def save_policy(
+    folder: str | os.PathLike[str],
+    tensors: Mapping[str, torch.Tensor],
+    features: ViewFeatures,
+    config: Mapping[str, Any],
+    *,
+    temperature: float,
+    measures: Mapping[str, Any] | None = None,
+) -> str:
+    """Write a policy, weights first, so that ``policy.json`` never names weights that are not there.
+
+    Args:
+        folder: gets the two files.
+        tensors: the network's weights.
+        features: what it sees through.
+        config: `TrainSettings.as_config`.
+        temperature: with which it acts.
+        measures: its evaluation on held-out scenes.
+
+    Returns:
+        The hash of the weights.
+
+    Raises:
+        FileError: a file cannot be written, or a weight is not finite.
+    """
+    digest = write_weights(Path(folder) / WEIGHTS, POLICY_FORMAT, tensors, {"policy": config["policy"]})
+    description = {
+        "format": POLICY_FORMAT,
+        "policy": config["policy"],
+        "features": config["features"],
+        "layout": features.layout.as_dict(),
+        "backbone": features.backbone,
+        "frame": "agent",
+        "size": features.size,
+        "temperature": temperature,
+        "weights_sha256": digest,
+        "held_out": dict(measures or {}),
+        "config": dict(config),
+    }
+    write_text(Path(folder) / DESCRIPTION, json.dumps(description, indent=2, sort_keys=True) + "\n")
+    return digest
+
+
+def is_policy_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a trained policy."""
+    return (Path(path) / DESCRIPTION).is_file()
+
+
+def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What ``policy.json`` says.
+
+    Raises:
+        FileError: it is missing, damaged or of another format.
+    """
+    path = Path(folder) / DESCRIPTION
+    try:
+        description = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileError(path, "is not there; a folder made by pomagym train was expected") from None
+    except (OSError, ValueError) as error:
+        raise FileError(path, f"cannot be read ({error})") from error
+    found = description.get("format") if isinstance(description, dict) else None
+    if found != POLICY_FORMAT:
+        raise FileError(path, f"has the format {found!r}, expected {POLICY_FORMAT!r}")
+    missing = [
+        name
+        for name in ("policy", "features", "layout", "backbone", "size", "temperature", "config")
+        if name not in description
+    ]
+    if missing:
+        raise FileError(path, f"lacks {', '.join(missing)}")
+    return description
+
+
+def policy_folder_sha256(folder: str | os.PathLike[str]) -> str:
+    """A hash of the description and the weights: another training, another hash."""
+    description = read_description(folder)
+    decisive = {key: description[key] for key in ("backbone", "temperature", "layout", "weights_sha256")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def open_policy_folder(folder: str | os.PathLike[str]) -> LearnedPolicy:
+    """The policy that a folder holds, on its backbone.
+
+    The backbone is looked up by the name in ``policy.json``; a file that is not there is looked for beside it.
+
+    Raises:
+        FileError: a file is missing or damaged, or the backbone of that name has other weights than the policy
+            was trained on.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    file = read_weights(folder / WEIGHTS, POLICY_FORMAT)
+    features = _features_of(folder, description)
+    layout = FeatureLayout.from_dict(description["layout"])
+    if layout != features.layout:
+        raise FileError(
+            folder / DESCRIPTION, f"the policy reads {layout}, its backbone gives {features.layout}"
+        )
+    brain = _brain_of(folder, description, layout, file.tensors)
+    return LearnedPolicy(
+        brain, features, name=folder.resolve().name, temperature=float(description["temperature"])
+    )
+
+
+def load_tensors(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """Put weights into a module of the same names and shapes.
+
+    Raises:
+        FileError: names or shapes differ; the message lists them.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != found:
+        raise FileError(path, describe_mismatch(expected, found).replace("this encoder", "this policy"))
+    module.load_state_dict(dict(tensors))
+    return module
+
+
+def _brain_of(
+    folder: Path, description: Mapping[str, Any], layout: FeatureLayout, tensors: Mapping[str, torch.Tensor]
+) -> Brain:
+    settings = NetworkSettings(**description["config"]["network"])
+    if description["policy"] == "dagger":
+        network = PolicyNetwork(layout, settings)
+        load_tensors(folder / WEIGHTS, network, tensors)
+        return DaggerBrain(network)
+    from policies.learning.sb3_network import load_brain
+
+    return load_brain(folder / WEIGHTS, description["policy"], layout, settings, tensors)
+
+
+def _features_of(folder: Path, description: Mapping[str, Any]) -> ViewFeatures:
+    wanted = description["backbone"]
+    if wanted is None:
+        kinds = {"blind": BlindFeatures, "cnn": PointMapFeatures}
+        if description["features"] not in kinds:
+            raise FileError(
+                folder / DESCRIPTION, f"names no backbone for features {description['features']!r}"
+            )
+        return kinds[description["features"]]()
+    name = str(wanted["name"])
+    beside = folder / Path(name).name
+    if not name.startswith(RANDOM_PREFIX) and not Path(name).exists() and beside.exists():
+        name = str(beside)
+    try:
+        features = BackboneFeatures(name, wanted["output"])
+    except (FileError, SettingError) as error:
+        raise FileError(
+            folder / DESCRIPTION, f"its backbone {wanted['name']!r} cannot be loaded ({error})"
+        ) from error
+    found = (features.backbone or {})["weights_sha256"]
+    if found != wanted["weights_sha256"]:
+        raise FileError(
+            folder / DESCRIPTION,
+            f"the policy was trained on a backbone with the hash {wanted['weights_sha256'][:12]}, but {name} has"
+            f" {found[:12]}: put the backbone it was trained on beside {DESCRIPTION}, or train it anew on this one",
+        )
+    return features

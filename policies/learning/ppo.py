@@ -1,0 +1,274 @@
+"""PPO and recurrent PPO on features computed once, by Stable-Baselines3 and sb3-contrib.
+
+The training goes in segments of some updates. Each begins with new episodes and random streams from (seed, its
+number), and ends with a checkpoint: SB3's environments cannot be stored in mid-episode, so this is what makes a
+resumed run equal an uninterrupted one to the bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from policies.learning.collect import generator
+from policies.learning.features import ViewFeatures, open_features
+from policies.learning.held_out import evaluate_policy
+from policies.learning.houses import TrainingScenes, training_body
+from policies.learning.learned_policy import LearnedPolicy, one_thread
+from policies.learning.policy_folder import save_policy
+from policies.learning.run_state import load_state, save_state
+from policies.learning.sb3_network import (
+    Sb3Brain,
+    load_without_aliases,
+    policy_arguments,
+    policy_class,
+    without_aliases,
+)
+from policies.learning.settings import TrainSettings
+from policies.learning.train_result import TrainResult
+from policies.learning.vector_env import make_training_env
+from poma3d.files import write_text
+from poma3d.training.log import Log
+
+_CALIBRATION_STEPS = 32
+TEMPERATURE = 1.0
+"""PPO's policies draw their moves by chance as they learned to."""
+
+
+class PpoTraining:
+    """A training in a folder; `run` goes on where it was cut off.
+
+    Args:
+        settings: what decides the outcome; its policy is ppo or recurrent-ppo.
+        out: the policy's folder.
+        precision: in which the backbone encodes while training.
+    """
+
+    def __init__(self, settings: TrainSettings, out: str | Path, *, precision: str = "auto") -> None:
+        self.settings, self.out = settings, Path(out)
+        self.config = settings.as_config()
+        self._recurrent = settings.policy == "recurrent-ppo"
+        self._work = self.out / "training"
+        self._precision = precision
+        per_segment = settings.ppo.segment * settings.ppo.n_steps * settings.ppo.n_envs
+        self.segments = max(1, math.ceil(settings.total_steps / per_segment))
+        """How many segments the training has."""
+        self._segment_steps = per_segment
+
+    def run(
+        self,
+        *,
+        on_segment: Callable[[int, int, dict[str, Any]], None] = lambda done, total, facts: None,
+        advance: Callable[[int], None] = lambda steps: None,
+    ) -> TrainResult:
+        """Train to the end.
+
+        Args:
+            on_segment: told after each segment: how many are done, how many there are, what was measured.
+            advance: told of steps taken.
+
+        Raises:
+            UserError: bad settings, a folder of another run, a full disk.
+        """
+        settings = self.settings
+        with one_thread(), own_chance():
+            features = open_features(
+                settings.features,
+                settings.backbone,
+                settings.output,
+                seed=settings.seed,
+                precision=self._precision,
+            )
+            body = training_body(features.size)
+            scenes = TrainingScenes(settings, body)
+            venv = make_training_env(
+                scenes.training,
+                settings.episodes,
+                settings.scenes_dir,
+                body,
+                features,
+                settings.ppo.n_envs,
+                settings.seed,
+            )
+            try:
+                return self._train(venv, features, scenes, on_segment, advance)
+            finally:
+                venv.close()
+
+    def _train(
+        self,
+        venv: Any,
+        features: ViewFeatures,
+        scenes: TrainingScenes,
+        on_segment: Callable[[int, int, dict[str, Any]], None],
+        advance: Callable[[int], None],
+    ) -> TrainResult:
+        model = self._make_model(venv, features)
+        state = load_state(self._work, self.config)
+        done, best = 0, {}
+        if state is not None:
+            done, best = state["done"], state["best"]
+            load_without_aliases(model.policy, state["network"], self._work)
+            model.policy.optimizer.load_state_dict(state["optimiser"])
+            model.num_timesteps, model._n_updates = state["steps"], state["updates"]
+        else:
+            self._calibrate(model, venv)
+        write_text(self.out / "config.json", json.dumps(self.config, indent=2, sort_keys=True) + "\n")
+        evaluated = {
+            math.ceil(self.segments * k / self.settings.evaluations)
+            for k in range(1, self.settings.evaluations + 1)
+        }
+        log = Log(self.out, done)
+        stopped = None
+        try:
+            while done < self.segments:
+                began = time.perf_counter()
+                facts = self._segment(model, venv, done, advance)
+                if facts is None:
+                    stopped = "weights or losses became NaN or infinite; a smaller --ppo.learning-rate helps"
+                    break
+                done += 1
+                if done in evaluated:
+                    means = self._evaluate(model, features, scenes, best, done)
+                    facts |= {f"held_out_{name}": value for name, value in means.items()}
+                save_state(
+                    self._work,
+                    self.config,
+                    {
+                        "done": done,
+                        "best": best,
+                        "network": without_aliases(model.policy.state_dict()),
+                        "optimiser": model.policy.optimizer.state_dict(),
+                        "steps": model.num_timesteps,
+                        "updates": model._n_updates,
+                    },
+                )
+                facts = {"step": done, "env_steps": model.num_timesteps} | facts
+                log.write(facts | {"time_segment": time.perf_counter() - began})
+                on_segment(done, self.segments, facts)
+        finally:
+            log.close()
+        return TrainResult(
+            self.out, dict(best.get("measures", {})), best.get("sha256", ""), model.num_timesteps, stopped
+        )
+
+    def _make_model(self, venv: Any, features: ViewFeatures) -> Any:
+        ppo = self.settings.ppo
+        if self._recurrent:
+            from sb3_contrib import RecurrentPPO as Algorithm
+        else:
+            from stable_baselines3 import PPO as Algorithm
+        model = Algorithm(
+            policy_class(self._recurrent),
+            venv,
+            learning_rate=ppo.learning_rate,
+            n_steps=ppo.n_steps,
+            batch_size=min(ppo.batch_size, ppo.n_steps * ppo.n_envs),
+            n_epochs=ppo.n_epochs,
+            gamma=ppo.gamma,
+            gae_lambda=ppo.gae_lambda,
+            clip_range=ppo.clip_range,
+            ent_coef=ppo.ent_coef,
+            policy_kwargs=policy_arguments(features.layout, self.settings.network, self._recurrent),
+            seed=self.settings.seed,
+            device="cpu",
+        )
+        from stable_baselines3.common.logger import configure
+
+        model.set_logger(configure(str(self.out / "sb3"), ["tensorboard"]))
+        return model
+
+    def _calibrate(self, model: Any, venv: Any) -> None:
+        """Offsets and scales of the features, from views of a random walk."""
+        rng = generator(self.settings.seed, "calibration")
+        venv.seed(self.settings.seed)
+        rows = [venv.reset()["rows"]]
+        for _ in range(_CALIBRATION_STEPS):
+            rows.append(venv.step(rng.integers(1, 4, venv.num_envs))[0]["rows"])
+        model.policy.features_extractor.view.calibrate(torch.from_numpy(np.concatenate(rows)))
+
+    def _segment(self, model: Any, venv: Any, number: int, advance: Callable[[int], None]) -> Any:
+        """One segment; returns what SB3 logged at its end, None where the weights are not finite afterwards."""
+        from stable_baselines3.common.callbacks import BaseCallback
+        from stable_baselines3.common.utils import set_random_seed
+
+        class Tell(BaseCallback):
+            def _on_step(self) -> bool:
+                advance(venv.num_envs)
+                return True
+
+        seed = int(generator(self.settings.seed, "segment", number).integers(2**31 - venv.num_envs))
+        set_random_seed(seed)
+        venv.seed(seed)
+        model._last_obs = None  # so that SB3 begins new episodes
+        model.ep_info_buffer = None
+        if self._recurrent:
+            states = model._last_lstm_states
+            model._last_lstm_states = type(states)(
+                *(tuple(torch.zeros_like(tensor) for tensor in pair) for pair in states)
+            )
+        try:
+            model.learn(self._segment_steps, callback=Tell(), reset_num_timesteps=False)
+        except ValueError as error:  # torch's distributions refuse NaN this way
+            if _finite(model.policy):
+                raise error
+            return None
+        if not _finite(model.policy):
+            return None
+        episodes = list(model.ep_info_buffer or [])
+        facts = {
+            name: float(value)
+            for name, value in model.logger.name_to_value.items()
+            if name.startswith("train/") and isinstance(value, int | float | np.number)
+        }
+        if episodes:
+            facts["episode_reward"] = float(np.mean([episode["r"] for episode in episodes]))
+            facts["episode_length"] = float(np.mean([episode["l"] for episode in episodes]))
+        return facts
+
+    def _evaluate(
+        self, model: Any, features: ViewFeatures, scenes: TrainingScenes, best: dict[str, Any], number: int
+    ) -> dict[str, float]:
+        brain = Sb3Brain(model.policy, recurrent=self._recurrent)
+        policy = LearnedPolicy(brain, features, name=self.out.name, temperature=TEMPERATURE)
+        settings = self.settings
+        video = self.out / "videos" / f"evaluation_{number}.mp4"
+        means, records = evaluate_policy(
+            policy, scenes, scenes.body, settings.evaluation_episodes, settings.seed, video=video
+        )
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        write_text(self.out / "results" / f"evaluation_{number}.jsonl", lines)
+        if means["spl"] >= best.get("measures", {}).get("spl", -1.0):
+            tensors = without_aliases(model.policy.state_dict())
+            sha256 = save_policy(
+                self.out, tensors, features, self.config, temperature=TEMPERATURE, measures=means
+            )
+            best.clear()
+            best.update({"measures": means, "sha256": sha256, "evaluation": number})
+        return means
+
+
+@contextlib.contextmanager
+def own_chance() -> Iterator[None]:
+    """Give torch's and NumPy's global generators, which SB3 draws from, back as they were."""
+    import random
+
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
+
+
+def _finite(policy: torch.nn.Module) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in policy.state_dict().values())

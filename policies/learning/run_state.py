@@ -1,0 +1,51 @@
+"""The checkpoint of a training run: one file that is whole or absent, read without running any code in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from poma3d.errors import FileError, SettingError
+from poma3d.files import atomic_path
+
+STATE = "state.pt"
+
+
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """A hash of the settings that decide what comes out."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def save_state(folder: Path, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Write a checkpoint: tensors, numbers, texts, and lists and dictionaries of these."""
+    with atomic_path(folder / STATE) as temporary:
+        torch.save({"config_sha256": config_sha256(config), **state}, temporary)
+
+
+def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The checkpoint of a run with these settings; None where it has not begun.
+
+    Raises:
+        SettingError: the folder holds a run of other settings.
+        FileError: the checkpoint is damaged.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["config_sha256"]
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise FileError(path, f"is damaged ({type(error).__name__}); train in another --out") from error
+    if found != config_sha256(config):
+        raise SettingError(
+            f"{folder.parent} holds a training with other settings: name another --out, or give its own settings"
+            " to go on with it"
+        )
+    return state

@@ -1,0 +1,120 @@
+"""`pomagym train`: train a policy on frozen features, or go on with a training that was cut off."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from policies.learning.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from policies.learning.train_result import TrainResult
+
+
+@dataclass(frozen=True)
+class Config(TrainSettings):
+    """Train a PointNav policy on frozen features: by imitation of the oracle (dagger), ppo or recurrent-ppo.
+
+    The policy is one folder, --out: policy.json, policy.safetensors, results of its evaluations on held-out
+    scenes, videos, log.jsonl and TensorBoard's events. Any command takes the folder as a policy. The same
+    command given again goes on where it was cut off, exactly.
+
+    For example:
+
+        pomagym train --policy dagger --features backbone --out policies/pointnav
+        pomagym train --policy dagger --features blind --out policies/blind
+        pomagym train --policy ppo --scene procedural:train:100 --steps 2000000 --out policies/ppo
+        pomagym run --policy policies/pointnav --scene procedural:val:20 --episodes 200
+    """
+
+    episodes: str | None = None
+    """An episode file of Habitat's (.json.gz), or how many episodes to generate, over all scenes together;
+    default: as many as are needed."""
+    out: Path | None = None
+    """The policy's folder; default runs/POLICY-FEATURES-SEED."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """In which the backbone encodes while training; bf16 is twice as fast on processors that know it. Policies
+    are always evaluated in float32."""
+    keep_experience: bool = False
+    """Leave the recorded features in the folder's training/ when it is done (gigabytes)."""
+    json: bool = False
+    """Print what came out as JSON, alone on standard output."""
+
+
+def execute(config: Config) -> int:
+    """Train, show the progress, print the evaluation of the policy that was kept."""
+    from benchmarks.evaluation import episode_source
+    from poma3d.errors import UserError
+
+    values = {field.name: getattr(config, field.name) for field in fields(TrainSettings)}
+    if config.episodes is not None:
+        values["episodes"] = episode_source(config.episodes)
+    settings = TrainSettings(**values)
+    out = config.out or Path("runs") / f"{settings.policy}-{settings.features}-{settings.seed}"
+    result = _dagger(settings, out, config) if settings.policy == "dagger" else _ppo(settings, out, config)
+    if config.json:
+        facts = {
+            "policy": str(result.folder),
+            "weights_sha256": result.weights_sha256,
+            "held_out": result.measures,
+            "steps": result.steps,
+            "stopped": result.stopped,
+        }
+        print(json.dumps(facts, indent=2))
+    else:
+        for name, value in result.measures.items():
+            print(f"{name:18} {value:.3f}")
+    if result.stopped is not None:
+        kept = f"the best policy before is in {out}" if result.weights_sha256 else "there is no policy yet"
+        raise UserError(f"training stopped early: {result.stopped}; {kept}")
+    print(f"policy: {out} (pomagym run --policy {out})", file=sys.stderr)
+    return 0
+
+
+def _dagger(settings: TrainSettings, out: Path, config: Config) -> TrainResult:
+    from policies.learning.dagger import DaggerTraining, Unit
+    from pomagym.progress import Bar
+
+    training = DaggerTraining(settings, out, precision=config.precision)
+    with Bar("training") as bar:
+        begun: list[Unit] = []
+
+        def show(unit: Unit, done: int, total: int) -> None:
+            if not begun:
+                bar.start(total, done)
+            else:
+                bar.advance(f"{unit.kind}, round {unit.round + 1}")
+            begun.append(unit)
+            _note(f"{done}/{total} {unit.kind}, round {unit.round + 1}")
+
+        return training.run(
+            on_unit=show, on_log=lambda facts: _note(_facts(facts)), keep_experience=config.keep_experience
+        )
+
+
+def _ppo(settings: TrainSettings, out: Path, config: Config) -> TrainResult:
+    from policies.learning.ppo import PpoTraining
+    from pomagym.progress import Bar
+
+    training = PpoTraining(settings, out, precision=config.precision)
+    with Bar("training", training.segments) as bar:
+
+        def show(done: int, total: int, facts: dict[str, Any]) -> None:
+            bar.start(total, done)
+            _note(f"{done}/{total} {_facts(facts)}")
+
+        return training.run(on_segment=show)
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    numbers = {name: value for name, value in facts.items() if isinstance(value, int | float)}
+    return " ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+
+
+def _note(line: str) -> None:
+    """A line for logs, where there is no terminal to show a bar on."""
+    if not sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
