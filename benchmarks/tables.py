@@ -80,11 +80,50 @@ def throughput_table(result: Mapping[str, Any]) -> Table:
 
 
 def print_table(table: Table, *, to_stderr: bool = False) -> None:
-    """Print a table; on standard error where standard output carries JSON."""
+    """Print a table so that it fits (see `fitted`); on standard error where standard output carries JSON."""
     console = Console(stderr=to_stderr)
     if not console.is_terminal:  # a file or a pipe has no width; do not fold the columns
         console = Console(stderr=to_stderr, width=160)
-    console.print(table)
+    console.print(fitted(table, console.width))
+
+
+def fitted(table: Table, width: int) -> Table:
+    """The table in the first of these layouts that is at most ``width`` columns of characters wide.
+
+    As it is; with intervals below their means; with rows and columns exchanged; both; each row as a list of its
+    own cells. Where none fits, the last, whose cells fold.
+    """
+    heads = [str(column.header) for column in table.columns]
+    rows = [list(map(str, row)) for row in zip(*(column.cells for column in table.columns), strict=True)]
+    if not rows or _width(table) <= width:
+        return table
+    exchanged = [list(row) for row in zip(heads[1:], *(row[1:] for row in rows), strict=True)]
+    corner = [heads[0], *(row[0] for row in rows)]
+    pairs = [
+        [f"{row[0]}: {name}", value] for row in rows for name, value in zip(heads[1:], row[1:], strict=True)
+    ]
+    layouts = [
+        (heads, [list(map(_stacked, row)) for row in rows]),
+        (corner, exchanged),
+        (corner, [list(map(_stacked, row)) for row in exchanged]),
+        ([heads[0], "value"], pairs),
+    ]
+    for columns, cells in layouts:
+        other = rows_table(str(table.title or ""), columns, cells, note=str(table.caption or ""))
+        if _width(other) <= width:
+            break
+    return other
+
+
+def _width(table: Table) -> int:
+    """Columns of characters that a table takes when nothing in it is folded."""
+    console = Console(width=10_000)
+    return console.measure(table).maximum
+
+
+def _stacked(cell: str) -> str:
+    """A mean with its interval on a line of its own."""
+    return cell.replace(" [", "\n[")
 
 
 def _cell(measure: Mapping[str, Any] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from benchmarks.folder_lock import locked
 from benchmarks.results import (
@@ -20,7 +22,7 @@ from benchmarks.results import (
     read_episodes,
     summarize,
 )
-from benchmarks.tables import measures_table
+from benchmarks.tables import fitted, measures_table
 from poma3d.errors import FileError, SettingError
 
 
@@ -195,3 +197,22 @@ def test_the_table_shows_each_policy_with_its_interval():
     oracle, random = table.columns[2].cells
     assert str(oracle).startswith("0.750 [")
     assert random == "-"
+
+
+@pytest.mark.parametrize("policies", [1, 3, 12])
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_tables_fit_the_terminal(policies: int, width: int) -> None:
+    """No number is folded at 80 columns, however many policies there are, and all of them are there."""
+    measures = {
+        name: {"mean": 0.123 + k, "ci95": [0.1 + k, 0.2 + k], "n": 50}
+        for k, name in enumerate(("success", "spl", "soft_spl", "distance_to_goal", "collisions", "steps"))
+    }
+    table = fitted(measures_table("pointnav", {f"policy{n}": measures for n in range(policies)}), width)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table)
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= width
+    for k in range(6):
+        assert shown.count(f"{0.123 + k:.3f}") == policies
+        assert shown.count(f"[{0.1 + k:.3f}, {0.2 + k:.3f}]") == policies
+    assert all(f"policy{n}" in shown for n in range(policies))
