@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,9 +53,27 @@ def base() -> PointMapEncoder:
 # Known answers
 
 
+def test_patch_coordinates_are_what_they_say() -> None:
+    """Each point relative to the middle of its patch, doubled, and that middle, quartered: as plain input."""
+    encoder = PointMapEncoder("mini").eval()
+    raw = PointMapEncoder.from_weights(replace(encoder.config, coordinates="raw"), encoder.weights()).eval()
+    xyz = points(2, size=encoder.config.image_size)
+    xyz[:, :9, 20:50] = 0.0
+    grid, side = encoder.config.grid, encoder.config.patch_size
+    cut = xyz.reshape(-1, grid, side, grid, side, 3)
+    valid = (cut != 0).any(-1, keepdim=True)
+    middle = cut.sum((2, 4), keepdim=True) / valid.sum((2, 4), keepdim=True).clamp(min=1)
+    changed = torch.where(valid, 2.0 * (cut - middle), 0.0) + 0.25 * middle
+    with torch.inference_mode():
+        ours, theirs = encoder(xyz), raw(changed.reshape(xyz.shape))
+    torch.testing.assert_close(ours.cls, theirs.cls, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ours.patch_tokens, theirs.patch_tokens, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["mini", "base"])
 def test_equals_transformers_clip_on_xyz_as_if_it_were_rgb(name: str, request: pytest.FixtureRequest) -> None:
     encoder: PointMapEncoder = request.getfixturevalue(name)
+    encoder = PointMapEncoder.from_weights(replace(encoder.config, coordinates="raw"), encoder.weights())
     clip = CLIPVisionModelWithProjection(encoder.clip.config).eval()
     clip.load_state_dict(encoder.weights())
     xyz = points(1, size=encoder.config.image_size)

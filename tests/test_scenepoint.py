@@ -255,7 +255,7 @@ def test_scans_can_be_chosen(root: Path) -> None:
 @settings(deadline=None)
 def test_a_change_is_the_transform_it_says(turns: int, scale: float, move: list[float], seed: int) -> None:
     views = make_views(seed)
-    change = SceneChange(turns, scale, np.array(move), np.array([0.3, -0.2, 0.1]))
+    change = SceneChange(turns * math.pi / 2, scale, np.array(move), np.array([0.3, -0.2, 0.1]))
     changed = change.points(views.point_map, views.valid)
     expected = views.point_map.astype(float) @ change.matrix[:3, :3].T + change.matrix[:3, 3]
     np.testing.assert_allclose(changed[views.valid], expected[views.valid], atol=1e-5)
@@ -273,7 +273,7 @@ def test_augmentation_stays_in_its_ranges_and_turns_round_the_centroid() -> None
         draw_change(AugmentSettings(), views.point_map, views.valid, np.random.default_rng(seed))
         for seed in range(400)
     ]
-    turns = Counter(change.quarter_turns for change in changes)
+    turns = Counter(round(change.turn / (math.pi / 2)) for change in changes)
     assert set(turns) == {0, 1, 2, 3}
     assert min(turns.values()) > 60
     scales, moves = np.array([c.scale for c in changes]), np.array([c.move for c in changes])
@@ -284,7 +284,7 @@ def test_augmentation_stays_in_its_ranges_and_turns_round_the_centroid() -> None
     assert (moves.max(axis=0) <= 1).all()
     for change in changes:
         np.testing.assert_allclose(change.centre, centroid, atol=1e-5)
-    still = AugmentSettings(quarter_turns=False, scale=(1.0, 1.0), translation=0.0)
+    still = AugmentSettings(turns="none", scale=(1.0, 1.0), translation=0.0)
     same = draw_change(still, views.point_map, views.valid, np.random.default_rng(0))
     np.testing.assert_allclose(same.matrix, np.eye(4), atol=1e-6)
 

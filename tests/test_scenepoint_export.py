@@ -236,7 +236,7 @@ def test_scene_captions_and_queries(exported: Path, file: SceneFile) -> None:
     scene = house(HOUSE)
     scan = file.path.stem
     captions = read_scene_captions(scene_captions_path(exported))[scan]
-    assert len(captions) == 5
+    assert len(captions) == 10
     rooms = {room.category for room in scene.rooms}
     assert all(any(room in text.lower() for room in rooms) for text in captions)
     queries = read_retrieval(retrieval_path(exported, "procedural"))

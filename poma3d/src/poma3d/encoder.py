@@ -12,6 +12,7 @@ Differences from the paper:
   zeros; what it does with NaN is unknown.
 - ``keep`` counts patches from 0 and the CLS token always stays, so that one pass serves the alignment and the
   JEPA objective. How the authors index CLS is unknown.
+- ``EncoderConfig.coordinates = "patch"`` is ours, for encoders that start from random weights (``mini``): see there.
 - ``EncoderConfig.mask_invalid`` is ours and off by default. It is an attention mask and not a learned token:
   it adds no weight, so published weights load whole, and a view without invalid patches is encoded the same
   with it and without.
@@ -30,6 +31,10 @@ from poma3d.encoder_config import EncoderConfig, LoraSettings, preset
 from poma3d.errors import SettingError
 from poma3d.lora import add_lora, merged_state_dict
 from poma3d.weights import describe_mismatch, weights_sha256
+
+_DETAIL, _PLACE = 2.0, 0.25
+"""With ``coordinates="patch"``: factors of a point relative to the middle of its patch and of that middle, both then
+about 1 in rooms (a patch spans half a metre, a room some metres)."""
 
 
 class Encoding(NamedTuple):
@@ -234,10 +239,27 @@ class PointMapEncoder(nn.Module):
                     1, keep[..., None].expand(-1, -1, patches.shape[-1])
                 )  # (N, K, p p 3)
                 position = position[keep]  # (N, K, C)
-            tokens = functional.linear(patches, kernel) + position  # (N, K, C)
+            tokens = self._read(patches, kernel) + position  # (N, K, C)
             cls = (embeddings.class_embedding.float() + table[0]).expand(len(tokens), 1, -1)  # (N, 1, C)
             hidden = torch.cat([cls, tokens], 1)  # (N, 1 + K, C)
             hidden = functional.layer_norm(
                 hidden, (self.config.width,), norm.weight.float(), norm.bias.float(), norm.eps
             )
         return hidden.to(embeddings.class_embedding.dtype)
+
+    def _read(self, patches: Tensor, kernel: Tensor) -> Tensor:
+        """Patches (N, K, p p 3), 0 where not valid, through the embedding's kernel (C, p p 3): (N, K, C)."""
+        if self.config.coordinates == "raw":
+            return functional.linear(patches, kernel)
+        points = patches.unflatten(-1, (-1, 3))  # (N, K, p p 3) -> (N, K, p p, 3)
+        x, y, z = points.unbind(-1)
+        valid = (x != 0) | (y != 0) | (z != 0)  # (N, K, p p)
+        count = valid.sum(-1, keepdim=True).clamp(min=1)  # (N, K, 1)
+        middle = points.sum(2) / count  # (N, K, 3)
+        # What is not valid takes the middle, so that it says nothing. Then all is linear, and the change of
+        # coordinates costs a product of 3 columns and no pass over the points.
+        if patches.device.type != "cpu" or not bool(valid.all()):
+            points = torch.where(valid[..., None], points, middle[:, :, None])
+        whole = kernel.unflatten(-1, (-1, 3)).sum(1)  # (C, p p 3) -> (C, 3)
+        detail = functional.linear(points.flatten(2), _DETAIL * kernel)  # (N, K, p p, 3) -> (N, K, C)
+        return detail + functional.linear(middle, (_PLACE - _DETAIL) * whole)

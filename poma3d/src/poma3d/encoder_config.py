@@ -37,6 +37,11 @@ class EncoderConfig:
     """Added to the variance in every layer norm."""
     mask_invalid: bool = False
     """Hide patches without one valid pixel from attention; the paper lets every patch take part."""
+    coordinates: str = "raw"
+    """What the patch embedding reads: ``raw`` metres, the paper's; or ``patch``, each point relative to the middle of
+    its patch, enlarged, and the middle made small. The embedding has the same weights and could learn either from the
+    other, but from random weights it does not in reasonable time: where a patch lies moves its raw coordinates by
+    metres, its shape by centimetres."""
 
     def __post_init__(self) -> None:
         whole = ("image_size", "patch_size", "width", "depth", "heads", "mlp_width", "embedding")
@@ -51,6 +56,8 @@ class EncoderConfig:
             )
         if self.width % self.heads:
             raise SettingError(f"{self.heads} heads do not divide a width of {self.width} channels")
+        if self.coordinates not in ("raw", "patch"):
+            raise SettingError(f"encoder coordinates must be 'raw' or 'patch', found {self.coordinates!r}")
         if not self.layer_norm_eps > 0:
             raise SettingError(f"encoder layer_norm_eps must be above 0, found {self.layer_norm_eps!r}")
 
@@ -118,6 +125,7 @@ PRESETS: dict[str, EncoderConfig] = {
         mlp_width=768,
         embedding=256,
         activation="gelu",
+        coordinates="patch",
     ),
 }
 """``base`` is the paper's tower. ``mini`` is small enough for a laptop and for the repository.

@@ -47,6 +47,23 @@ def multi_block_masks(
     return numbers[..., :-count], numbers[..., -count:]
 
 
+def random_patches(patches: int, views: tuple[int, int], share: float, rng: np.random.Generator) -> Tensor:
+    """Draw which patches of each view are seen, each as likely as any other.
+
+    Args:
+        patches: P.
+        views: (B, V).
+        share: of the patches; at least one is seen.
+        rng: the only source of chance.
+
+    Returns:
+        (B, V, K) int64, ascending patch numbers.
+    """
+    seen = max(round(share * patches), 1)
+    order = rng.random((*views, patches)).argsort(-1)[..., :seen]  # (B, V, P) -> (B, V, K)
+    return torch.from_numpy(np.sort(order, axis=-1))
+
+
 def _block(grid: int, settings: MaskSettings, rng: np.random.Generator) -> tuple[int, int]:
     """Rows and columns of a block, at least 1 and at most the grid."""
     area = rng.uniform(*settings.scale) * grid * grid

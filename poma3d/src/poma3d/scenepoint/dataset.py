@@ -162,7 +162,8 @@ class ScenePointDataset(Dataset):
     def _sample(self, scene: int, view: int | None, rng: np.random.Generator) -> SceneSample:
         entry, file, settings = self._scenes[scene], self._files[scene], self.settings
         indices = draw_views(file.views, settings.views, rng) if view is None else np.array([view])
-        views = file.read(indices, images=settings.images, labels=settings.labels)
+        cameras = settings.augment is not None and settings.augment.agent_share > 0
+        views = file.read(indices, images=settings.images, labels=settings.labels, cameras=cameras)
         empty = np.flatnonzero(~views.valid.any(axis=(1, 2)))
         if len(empty):
             raise FileError(entry.path, f"view {indices[empty[0]]} has no valid pixel")
@@ -173,7 +174,7 @@ class ScenePointDataset(Dataset):
             points, valid = resize(points, valid, size, size)
         poses = views.scene_from_camera
         if settings.augment is not None:
-            change = draw_change(settings.augment, points, valid, rng)
+            change = draw_change(settings.augment, points, valid, rng, poses)
             points = change.points(points, valid)
             poses = None if poses is None else change.poses(poses)
         return SceneSample(
@@ -187,21 +188,28 @@ class ScenePointDataset(Dataset):
             images=None if views.images is None else _sized_pictures(views.images, settings.image_size),
             semantics=self._semantics(file, views) if settings.labels else None,
             rooms=self._rooms(file, views, len(indices)) if settings.labels else None,
-            poses=None if poses is None else torch.from_numpy(poses),
+            poses=None if poses is None or not settings.labels else torch.from_numpy(poses),
         )
 
     def _captions(
         self, entry: SceneEntry, indices: np.ndarray, view: int | None, rng: np.random.Generator
     ) -> tuple[list[str], str]:
-        """One caption of each view, and one of the scene; a view taken as a scene has its own for both."""
+        """A caption of each view, and one of the scene; a view taken as a scene has its own for both."""
         choices: list[tuple[str, ...]] = [()] * len(indices)
         if entry.captions is not None:
             choices = entry.captions.utterances(entry.scan_id, indices.tolist())
-        drawn = [texts[rng.integers(len(texts))] if texts else "" for texts in choices]
+        drawn = [self._joined(texts, rng) for texts in choices]
         if view is not None:
             return drawn, drawn[0]
         texts = entry.scene_captions
         return drawn, texts[rng.integers(len(texts))] if texts else ""
+
+    def _joined(self, texts: tuple[str, ...], rng: np.random.Generator) -> str:
+        """Some of a view's captions as one text."""
+        if self.settings.captions == 1 or len(texts) < 2:
+            return texts[rng.integers(len(texts))] if texts else ""
+        count = int(rng.integers(1, min(self.settings.captions, len(texts)) + 1))
+        return " ".join(texts[index] for index in rng.permutation(len(texts))[:count])
 
     def _semantics(self, file: SceneFile, views: StoredViews) -> torch.Tensor:
         size = self.settings.size

@@ -189,7 +189,12 @@ class SceneFile:
         return SceneWords(categories, rooms, facts)
 
     def read(
-        self, views: Sequence[int] | None = None, *, images: bool = False, labels: bool = False
+        self,
+        views: Sequence[int] | None = None,
+        *,
+        images: bool = False,
+        labels: bool = False,
+        cameras: bool = False,
     ) -> StoredViews:
         """Read some views (None: all), in the order given.
 
@@ -197,6 +202,7 @@ class SceneFile:
             views: indices, each from 0 to ``self.views`` - 1.
             images: also the pictures.
             labels: also categories, room types and cameras, where the file has them.
+            cameras: also the cameras, where the file has them.
 
         Raises:
             FileError: points that are not numbers, ids without names, or a file that has changed or gone.
@@ -204,7 +210,8 @@ class SceneFile:
         indices = np.arange(self.views) if views is None else np.asarray(views, dtype=np.int64)
         wanted = {POINT_MAP, VALID}
         wanted |= {IMAGES} if images else set()
-        wanted |= {CATEGORY_IDS, ROOM_TYPE_IDS, POSES, INTRINSICS} if labels else set()
+        wanted |= {CATEGORY_IDS, ROOM_TYPE_IDS} if labels else set()
+        wanted |= {POSES, INTRINSICS} if labels or cameras else set()
         with _opened(self.path) as stored:
             try:
                 found = {name: _rows(stored, name, indices) for name in wanted & self.keys}

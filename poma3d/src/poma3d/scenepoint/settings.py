@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from poma3d.errors import SettingError
 
@@ -20,12 +21,16 @@ class AugmentSettings:
         SettingError: a range that is none.
     """
 
-    quarter_turns: bool = True
-    """Turn about z by 0, 90, 180 or 270 degrees round the centroid of the valid points."""
+    turns: Literal["none", "quarter", "any"] = "quarter"
+    """Turn about z round the centroid of the valid points: not at all, by 0, 90, 180 or 270 degrees, by any angle."""
     scale: tuple[float, float] = (0.75, 1.25)
     """Smallest and largest factor about that centroid; (1, 1) leaves the size alone."""
     translation: float = 1.0
     """Farthest move along each axis either way, metres; 0 leaves the place alone."""
+    agent_share: float = 0.0
+    """Share of the draws that are seen by an agent instead: the origin lies on the floor below one of the views'
+    cameras, x goes its way, off by 0.2 m and 10 degrees (one standard deviation). Needs files with cameras, of a
+    scene whose floor is at 0. An encoder that policies will feed egocentric point maps should have seen some."""
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -33,6 +38,11 @@ class AugmentSettings:
             raise SettingError(f"scale must be (smallest, largest) above 0, found {self.scale!r}")
         if not 0 <= self.translation < float("inf"):
             raise SettingError(f"translation must be at least 0 m, found {self.translation!r}")
+        if self.turns not in ("none", "quarter", "any") or not 0 <= self.agent_share <= 1:
+            raise SettingError(
+                "turns must be none, quarter or any and agent_share lie in [0, 1],"
+                f" found {self.turns!r} and {self.agent_share!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,9 @@ class DataSettings:
     """Take every view of every file as a scene of its own (V = 1): what the warm-up trains on."""
     augment: AugmentSettings | None = None
     """Random changes; None leaves scenes as they are, as evaluation wants them."""
+    captions: int = 1
+    """Most captions of a view that are joined to one text, in random order; a random number up to this many. The
+    authors draw one; several say more of a view, and a small model learns from fewer views."""
     images: bool = False
     """Also read the colour pictures."""
     image_size: int = 224
@@ -61,7 +74,7 @@ class DataSettings:
     """What to do about a scene that cannot be used: ``refuse`` stops, ``skip`` leaves it out and says so."""
 
     def __post_init__(self) -> None:
-        for name in ("views", "size", "image_size"):
+        for name in ("views", "size", "image_size", "captions"):
             number = getattr(self, name)
             if name == "size" and number is None:
                 continue

@@ -18,13 +18,13 @@ from poma3d.objectives.alignment import NOTHING, Alignment, AlignmentBatch
 from poma3d.objectives.collapse import effective_rank, feature_deviation
 from poma3d.objectives.ema import target_copy
 from poma3d.objectives.jepa import JepaBatch, PomaJepa
-from poma3d.objectives.masks import multi_block_masks
+from poma3d.objectives.masks import multi_block_masks, random_patches
 from poma3d.objectives.settings import JepaSettings
 from poma3d.scenepoint import SceneBatch
 from poma3d.towers import ImageTower, TextTower
 from poma3d.training.settings import StageSettings
 
-Masks = tuple[Tensor, Tensor]
+Masks = tuple[Tensor, Tensor | None]
 
 
 class Pretraining(nn.Module):
@@ -90,14 +90,15 @@ class Pretraining(nn.Module):
 
         Args:
             batch: the scenes.
-            masks: ``keep`` and ``masked`` patches (see `poma3d.objectives.masks`), for POMA-JEPA.
+            masks: ``keep`` and ``masked`` patches (see `poma3d.objectives.masks`); without POMA-JEPA the patches that
+                are seen alone; None sees all.
             monitor: also measure how spread the features are.
         """
-        if self.jepa is None or masks is None:
-            features = context = self.context_encoder(batch.point_map, batch.valid)
+        keep, masked = masks or (None, None)
+        if self.jepa is None or keep is None or masked is None:
+            features = context = self.context_encoder(batch.point_map, batch.valid, keep)
             loss, metrics = self.alignment(self._alignment_batch(batch, context.cls))
         else:
-            keep, masked = masks
             with torch.no_grad():
                 features = target = self.target_encoder(batch.point_map, batch.valid)
             context = self.context_encoder(batch.point_map, batch.valid, keep)
@@ -150,6 +151,13 @@ class Pretraining(nn.Module):
             pictures = self.image.encode(batch.images.flatten(0, 1))  # (B, V, P, P, 3) -> (B V, D)
             aligned = replace(aligned, view_image=pictures.reshape(B, V, -1).to(device))
         return aligned
+
+
+def draw_seen(encoder: PointMapEncoder, share: float, V: int, seeds: list[list[int]]) -> Masks:
+    """The patches (B, V, K) of a batch that are seen; those of a scene depend on its own seed alone."""
+    patches = encoder.config.patches
+    drawn = [random_patches(patches, (1, V), share, np.random.default_rng(seed)) for seed in seeds]
+    return torch.cat(drawn), None
 
 
 def draw_masks(encoder: PointMapEncoder, stage_masks: JepaSettings, V: int, seeds: list[list[int]]) -> Masks:

@@ -72,6 +72,11 @@ class StageSettings:
     align_masked: bool = False
     """With POMA-JEPA, align what the context encoder makes of the masked views, instead of encoding the whole views
     once more: less than half the work a step. As in FLIP (arXiv 2212.00794). The paper does not say which it does."""
+    seen: float = 1.0
+    """Without POMA-JEPA, the share of a view's patches that the context encoder sees, drawn at random: half of them
+    cost half the work (FLIP, arXiv 2212.00794). With POMA-JEPA the masks decide."""
+    captions: int = 1
+    """Most captions of a view joined to one text."""
     mix: Literal["equal", "proportional"] = "equal"
     """Whether all sources are drawn equally often or all scenes."""
     augment: bool = True
@@ -89,6 +94,10 @@ class StageSettings:
                 f"steps must be at least 0, batch, accumulate and views at least 1, found {self.steps},"
                 f" {self.batch}, {self.accumulate}, {self.views}"
             )
+        if not 0 < self.seen <= 1 or self.captions < 1:
+            raise SettingError(
+                f"seen must lie in (0, 1] and captions be at least 1, found {self.seen} and {self.captions}"
+            )
         if self.objective not in ("alignment", "chamfer", "smooth_l1"):
             raise SettingError(f"the objective is alignment, chamfer or smooth_l1, found {self.objective!r}")
 
@@ -99,6 +108,7 @@ class StageSettings:
             size=size,
             single_views=self.single_views,
             augment=self.augmentation if self.augment else None,
+            captions=self.captions,
             images=images,
             bad_scenes=bad_scenes,
         )

@@ -38,7 +38,7 @@ from poma3d.training.checkpoint import (
     unfinished,
 )
 from poma3d.training.log import Log
-from poma3d.training.model import Pretraining, draw_masks
+from poma3d.training.model import Pretraining, draw_masks, draw_seen
 from poma3d.training.schedule import learning_rate
 from poma3d.training.settings import OptimiserSettings, PretrainSettings, StageSettings
 
@@ -214,13 +214,15 @@ class Stage:
         device = self.accelerator.device
         batch = batch.to(device, non_blocking=True)
         masks = None
-        if self.model.jepa is not None:
+        if self.model.jepa is not None or self.stage.seen < 1:
             first = number * self.loader.global_batch + self.loader.rank * self.loader.batch_size
             seeds = [[self.settings.seed, _MASKS, first + i] for i in range(len(batch))]
-            keep, masked = draw_masks(
-                self.model.context_encoder, self.settings.jepa, batch.point_map.shape[1], seeds
-            )
-            masks = (keep.to(device), masked.to(device))
+            encoder, V = self.model.context_encoder, batch.point_map.shape[1]
+            if self.model.jepa is not None:
+                keep, masked = draw_masks(encoder, self.settings.jepa, V, seeds)
+            else:
+                keep, masked = draw_seen(encoder, self.stage.seen, V, seeds)
+            masks = (keep.to(device), None if masked is None else masked.to(device))
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             seed = np.random.SeedSequence([self.settings.seed, _DROPOUT, number, self.loader.rank])
             torch.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
