@@ -1,0 +1,52 @@
+"""Settings of the generator of MSNN samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from poma3d.errors import SettingError
+
+
+@dataclass(frozen=True)
+class MsnnSettings:
+    """Which samples are made.
+
+    Raises:
+        SettingError: a number out of its range.
+    """
+
+    straight: bool = False
+    """Ask for the straight line to the goal instead of the first leg of the shortest path."""
+    places: int = 64
+    """Places tried in each scene."""
+    goals: int = 14
+    """Most goals of each scene."""
+    situations: int = 1000
+    """Most situations of each scene."""
+    goal_size: float = 0.5
+    """Smallest diagonal of an object that can be a goal, metres."""
+    landmark_size: float = 0.4
+    """Smallest diagonal of an object that a situation may speak of, metres."""
+    reach: float = 0.8
+    """A goal is reached at places that see it and are at most this far from it, metres."""
+    least_way: float = 1.0
+    """Shortest way to a goal, metres."""
+    least_leg: float = 0.5
+    """Shortest first leg, metres: of a shorter one the direction is a matter of centimetres."""
+    margin: float = 3.0
+    """Angles nearer than this to the border of two directions are left out, degrees."""
+    seed: int = 0
+    """Another seed, other samples."""
+
+    def __post_init__(self) -> None:
+        for name in ("places", "situations", "goals"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SettingError(f"{name} must be a whole number of at least 1, found {value!r}")
+        for name in ("goal_size", "landmark_size", "reach", "least_way", "least_leg"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise SettingError(f"{name} must be above 0 m, found {getattr(self, name)!r}")
+        if not 0 <= self.margin < 11:
+            raise SettingError(f"margin must lie in [0, 11) degrees, found {self.margin!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise SettingError(f"seed must be a whole number of at least 0, found {self.seed!r}")
