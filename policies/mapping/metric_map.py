@@ -27,7 +27,8 @@ _STAIR = 0.15
 """The floor before a point is looked for at least this far back, metres."""
 _CLOSER = 0.6
 """An obstacle that floor is seen through from less than this share of the distance was none."""
-_FARTHEST_DRIFT = 0.4
+_VOTE, _VOTES, _FEWEST_VOTES = 0.02, 15, 20
+"""Steps of height (metres), how many to either side, and how many level points must agree that the agent rose."""
 
 
 class MetricMap:
@@ -92,13 +93,10 @@ class MetricMap:
         if align:
             transform = transform.copy()
             transform[2, 3] += self.drift
-            off = _height_differences(
-                points, valid, transform, self.origin, self.floor, self.floor_seen_from, _FARTHEST_DRIFT
-            )
-            if len(off) >= 16:
-                step = float(np.median(off))
-                transform[2, 3] += step
-                self.drift += step
+            votes = _height_votes(points, valid, transform, self.origin, self.floor, self.floor_seen_from)
+            step = _elected(votes)
+            transform[2, 3] += step
+            self.drift += step
         i, j = i - int(self.origin[0]), j - int(self.origin[1])
         self.floor_here = _floor_around(self.floor, i, j, self.floor_here)
         fresh, cleared = _enter(
@@ -221,25 +219,38 @@ def _extent(points, valid, t, i, j, reach):  # noqa: PLR0913
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _height_differences(points, valid, t, origin, floor, seen_from, farthest):
-    """How far the floor known lies above points that may be floor, for one pixel in nine: (K,)."""
+def _height_votes(points, valid, t, origin, floor, seen_from):
+    """How many level points lie so far below the floor known, in steps of `_VOTE` about 0."""
     rows, columns = floor.shape
-    out = np.empty(points.shape[0] * points.shape[1], np.float32)
-    count = 0
-    for v in range(points.shape[0] // 2, points.shape[0], 3):
-        for u in range(0, points.shape[1], 3):
-            if not valid[v, u]:
+    votes = np.zeros(2 * _VOTES + 1, np.int64)
+    for v in range(points.shape[0] // 2, points.shape[0] - 1, 2):
+        for u in range(0, points.shape[1], 2):
+            if not (valid[v, u] and valid[v + 1, u]):
                 continue
             a, b, c = points[v, u, 0], points[v, u, 1], points[v, u, 2]
-            i = math.floor((t[0, 0] * a + t[0, 1] * b + t[0, 2] * c + t[0, 3]) / CELL) - origin[0]
-            j = math.floor((t[1, 0] * a + t[1, 1] * b + t[1, 2] * c + t[1, 3]) / CELL) - origin[1]
+            x = t[0, 0] * a + t[0, 1] * b + t[0, 2] * c + t[0, 3]
+            y = t[1, 0] * a + t[1, 1] * b + t[1, 2] * c + t[1, 3]
+            z = t[2, 0] * a + t[2, 1] * b + t[2, 2] * c + t[2, 3]
+            i, j = math.floor(x / CELL) - origin[0], math.floor(y / CELL) - origin[1]
             if i < 0 or j < 0 or i >= rows or j >= columns or not seen_from[i, j] < 4.0:
                 continue
-            off = floor[i, j] - (t[2, 0] * a + t[2, 1] * b + t[2, 2] * c + t[2, 3])
-            if abs(off) < farthest:
-                out[count] = off
-                count += 1
-    return out[:count]
+            a, b, c = points[v + 1, u, 0], points[v + 1, u, 1], points[v + 1, u, 2]
+            x -= t[0, 0] * a + t[0, 1] * b + t[0, 2] * c + t[0, 3]
+            y -= t[1, 0] * a + t[1, 1] * b + t[1, 2] * c + t[1, 3]
+            rise = z - (t[2, 0] * a + t[2, 1] * b + t[2, 2] * c + t[2, 3])
+            vote = int(round((floor[i, j] - z) / _VOTE))
+            if abs(vote) <= _VOTES and rise * rise < 0.04 * (x * x + y * y):
+                votes[vote + _VOTES] += 1
+    return votes
+
+
+def _elected(votes: np.ndarray) -> float:
+    """The height difference that most level points agree on, 0 where that is hardly better, metres."""
+    smooth = np.convolve(votes, (0.5, 1.0, 0.5), mode="same")
+    best = int(smooth.argmax())
+    if smooth[best] < _FEWEST_VOTES or smooth[best] < 2.0 * smooth[_VOTES]:
+        return 0.0
+    return (best - _VOTES) * _VOTE
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -291,7 +302,8 @@ def _enter(points, valid, t, origin, position, floor_here, climb, height, floor,
                     floors[floor_count, 0], floors[floor_count, 1] = i, j
                     floor_from[floor_count] = r
                     floor_count += 1
-                    if r <= floor_seen_from[i, j]:
+                    level = abs(z - last_z) <= abs(r - last_r)
+                    if level and r <= floor_seen_from[i, j]:
                         floor[i, j], floor_seen_from[i, j] = z, r
                     if open_way and r > last_r:
                         steps = int((r - last_r) / CELL) + 1
