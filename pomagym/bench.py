@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from pomagym.bench_localization import Localization, localization
+from pomagym.bench_encoder import Encoder, encoder
 from pomagym.bench_retrieval import Retrieval, retrieval
 
 if TYPE_CHECKING:
@@ -108,17 +110,23 @@ class Throughput:
 
 
 Config = (
-    Annotated[Navigation, tyro.conf.subcommand("navigation")]
+    Annotated[Encoder, tyro.conf.subcommand("encoder")]
+    | Annotated[Navigation, tyro.conf.subcommand("navigation")]
+    | Annotated[Localization, tyro.conf.subcommand("localization")]
     | Annotated[Retrieval, tyro.conf.subcommand("retrieval")]
     | Annotated[Throughput, tyro.conf.subcommand("throughput")]
 )
 
 
-def execute(config: Navigation | Retrieval | Throughput) -> int:
+def execute(config: Encoder | Navigation | Localization | Retrieval | Throughput) -> int:
     """Run the benchmark that the config describes and print its table or JSON."""
     match config:
+        case Encoder():
+            return encoder(config)
         case Navigation():
             return _navigation(config)
+        case Localization():
+            return localization(config)
         case Retrieval():
             return retrieval(config)
         case Throughput():

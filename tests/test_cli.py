@@ -84,6 +84,7 @@ def test_the_first_help_is_quick_and_imports_nothing_heavy():
         ["run"],
         ["bench"],
         ["bench", "navigation"],
+        ["bench", "localization"],
         ["bench", "throughput"],
         ["scenes"],
         ["scenes", "list"],
@@ -144,7 +145,7 @@ def test_without_a_command_it_shows_what_there_is(capfd):
         (["run", "--scenes-dir", "nope"], "nope"),
         (["run", "--policy", "absent.py:Mine"], "absent.py"),
         (["episodes", "check", "absent.json.gz", "--tolerance", "nan"], "tolerance"),
-        (["bench", "dance"], "navigation or throughput, found 'dance'"),
+        (["bench", "dance"], "or throughput, found 'dance'"),
         (["scenes"], "list or generate or export or convert or check, found nothing"),
         (["bench", "throughput", "--size", "0"], "size must be at least 1"),
         (["bench", "throughput", "--scene", "absent.glb"], "absent.glb"),
@@ -387,3 +388,22 @@ def test_a_signal_ends_a_run_and_the_next_one_goes_on(tmp_path, house, episodes,
     assert subprocess.run([*POMAGYM, *line], capture_output=True, check=False).returncode == 0
     assert len(untimed(out)) == 6
     assert all(record in untimed(out) for record in finished)
+
+
+def test_what_is_wrong_with_a_scene_is_said_once() -> None:
+    """A damaged navmesh makes every episode unsound; one line says so, and how many. Others keep their own lines."""
+    from envs.episodes.check import EpisodeCheck
+    from pomagym.episodes import _problem_lines
+
+    def found(number: int, scene: str, *problems: str) -> dict[str, EpisodeCheck]:
+        sound = EpisodeCheck(str(number), scene, ())
+        return {"built": sound, "navmesh": EpisodeCheck(str(number), scene, problems)}
+
+    damaged, unreachable = "scene unusable: a.navmesh: is damaged", "goal unreachable: no path"
+    checks = [found(n, f"{'ab'[n % 2]}.glb", damaged) for n in range(40)]
+    checks += [found(n, "c.glb", unreachable) for n in range(40, 42)]
+    assert _problem_lines(checks) == [
+        f"40 episodes of 2 scenes, the first a.glb, episode 0 (navmesh surface): {damaged}",
+        f"c.glb, episode 40 (navmesh surface): {unreachable}",
+        f"c.glb, episode 41 (navmesh surface): {unreachable}",
+    ]
