@@ -1,7 +1,8 @@
 """What is in the scenes of a run, as digests: a changed scene is another setting, and its results are others.
 
 A mesh file counts with what lies beside it and decides what is loaded (stage configuration, objects, buffers)
-and with the navmesh that was chosen; a procedural house with the version of its generator. The files are read
+and with the navmesh that was chosen; a composed scene with all that it is put together from; a procedural house
+with the version of its generator. The files are read
 once in a process, whole: about a second a GB.
 """
 
@@ -59,9 +60,20 @@ def _digest(path: Path, navmesh: str | None) -> str | None:
 
 def _files(path: Path, navmesh: str | None) -> Iterator[Path]:
     """The files that decide what is loaded of a scene, in a fixed order."""
+    from envs.scenes.datasets.scene_instance import files_of_instance
+    from envs.scenes.mesh import SCENE_INSTANCE_SUFFIX
+    from envs.simulators.navmesh_choice import navmesh_file
+
+    parts = files_of_instance(path) if path.name.endswith(SCENE_INSTANCE_SUFFIX) else (path,)
+    yield from dict.fromkeys(file for part in parts for file in _with_companions(part))
+    if navmesh is not None:
+        yield navmesh_file(navmesh, path)
+
+
+def _with_companions(path: Path) -> Iterator[Path]:
+    """A file and those beside it that are loaded with it."""
     from envs.scenes.datasets.stage import stage_of
     from envs.scenes.stage_config import STAGE_SUFFIX, read_config
-    from envs.simulators.navmesh_choice import navmesh_file
 
     yield path
     mesh = path
@@ -80,8 +92,6 @@ def _files(path: Path, navmesh: str | None) -> Iterator[Path]:
         yield from dict.fromkeys(file for file in beside if file is not None and file.is_file())
     if mesh.suffix.lower() == ".gltf":
         yield from _buffers(mesh)
-    if navmesh is not None:
-        yield navmesh_file(navmesh, path)
 
 
 def _buffers(mesh: Path) -> Iterator[Path]:

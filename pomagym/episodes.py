@@ -13,6 +13,7 @@ import tyro
 
 if TYPE_CHECKING:
     from envs.episodes import Episode
+    from envs.episodes.check import EpisodeCheck
     from envs.simulators.protocol import Surface
     from envs.simulators.shelf import Shelf
 
@@ -213,16 +214,36 @@ def _check(config: Check) -> int:
         counts = {"episodes": len(checks), "valid": on_all, "surfaces": sound}
         print(json.dumps({**counts, "findings": rows}, indent=2, allow_nan=False))
         return 0 if on_all == len(checks) else 1
-    for found in checks:
-        for name, check in found.items():
-            if not check.valid:
-                where = f" ({name} surface)" if len(surfaces) > 1 else ""
-                print(f"{check.scene_id}, episode {check.episode_id}{where}: {'; '.join(check.problems)}")
+    for line in _problem_lines(checks):
+        print(line)
     if len(surfaces) > 1:
         for name, count in sound.items():
             print(f"{count} of {len(checks)} episodes are sound on the {name} surface")
     print(f"{on_all} of {len(checks)} episodes are sound{' on both' * (len(surfaces) > 1)}: {config.file}")
     return 0 if on_all == len(checks) else 1
+
+
+def _problem_lines(checks: list[dict[str, EpisodeCheck]]) -> list[str]:
+    """A line for each unsound episode; for what is wrong with a whole scene one line, however many episodes."""
+    from envs.episodes.check import SCENE_PROBLEMS
+
+    alike: dict[tuple[str, tuple[str, ...]], list[EpisodeCheck]] = {}
+    for number, found in enumerate(checks):
+        for name, check in found.items():
+            whole_scene = check.problems[:1] and check.problems[0].startswith(SCENE_PROBLEMS)
+            key = check.problems if whole_scene else (str(number),)
+            if not check.valid:
+                alike.setdefault((name, key), []).append(check)
+    lines = []
+    for (name, _), group in alike.items():
+        where = f" ({name} surface)" if len(checks[0]) > 1 else ""
+        scenes = len({check.scene_id for check in group})
+        which = f"{group[0].scene_id}, episode {group[0].episode_id}{where}"
+        if len(group) > 1:
+            some = f" of {scenes} scenes" if scenes > 1 else ""
+            which = f"{len(group)} episodes{some}, the first {which}"
+        lines.append(f"{which}: {'; '.join(group[0].problems)}")
+    return lines
 
 
 def _surfaces(shelf: Shelf, navmesh: str | None) -> dict[str, Callable[[str], Surface]]:

@@ -17,6 +17,9 @@ from poma3d.errors import EpisodeError, UserError
 START_TOLERANCE = 0.25
 """How far beside the surface a recorded start may lie, metres: recorded starts come from other navmeshes."""
 
+SCENE_PROBLEMS = ("scene absent", "scene unusable")
+"""Kinds of problems that all episodes of a scene share."""
+
 
 @dataclass(frozen=True)
 class EpisodeCheck:
@@ -126,7 +129,7 @@ def _check_on(
     try:
         surface = surface_of(episode.scene_id)
     except UserError as error:
-        kind = "scene absent" if isinstance(error, EpisodeError) else "scene unusable"
+        kind = SCENE_PROBLEMS[0 if isinstance(error, EpisodeError) else 1]
         return [f"{kind}: {error}"], None
     return _check(episode, surface, tolerance, margin)
 

@@ -171,6 +171,37 @@ def load_scene_instance(path: Path, *, scene_id: str | None = None, semantics: b
     )
 
 
+def files_of_instance(path: Path) -> Iterator[Path]:
+    """The files that decide what `load_scene_instance` makes of a scene, itself first, in a fixed order.
+
+    Of stages and objects their configurations and meshes; what lies beside a mesh is not listed.
+
+    Raises:
+        FileError: a file that it names is missing.
+    """
+    content = read_json_object(path)
+    data_set = data_set_of(path)
+    yield path
+    yield from sorted(data_set.folder.glob(f"*{DATASET_SUFFIX}"))
+    kinds = {"stages": STAGE_SUFFIX, "objects": _OBJECT_SUFFIX}
+    objects = content.get("object_instances")
+    placed = [("stages", content.get("stage_instance"))]
+    placed += [("objects", entry) for entry in (objects if isinstance(objects, list) else ())]
+    names = dict.fromkeys(
+        (kind, str(entry.get("template_name"))) for kind, entry in placed if isinstance(entry, dict)
+    )
+    for kind, name in names:
+        template = data_set.template(kind, name, kinds[kind])
+        yield template
+        if template.name.endswith(kinds[kind]):
+            yield template.parent / str(read_json_object(template).get("render_asset"))
+    semantics = data_set.folder / "semantics"
+    yield from sorted(semantics.glob("*semantic_lexicon.json"))
+    yield from (file for file in (semantics / "objects.csv",) if file.is_file())
+    name = plain_name(str(content.get("semantic_scene_instance") or plain_name(path)))
+    yield from sorted(semantics.glob(f"**/{name}.semantic_config.json"))[:1]
+
+
 def _object(file: Path, data_set: DataSet) -> tuple[np.ndarray, np.ndarray, Mapping[str, Any]]:
     """Vertices (N, 3) and triangles (M, 3) of an object in its own frame, and its attributes."""
     from envs.scenes.mesh import load_scene
