@@ -19,8 +19,13 @@ from poma3d.scenepoint.scene_file import SceneWords, StoredViews, write_scene
 WORDS = ("red", "green", "blue", "white", "black", "brown", "grey", "pink")
 
 
-def write_tiny(root: Path, scenes: int = 8, views: int = 4, size: int = 16, seed: int = 0) -> Path:
-    """Write the folder; half of each view is a ``wall``, half a ``floor``, and the even views show a ``kitchen``."""
+def write_tiny(
+    root: Path, scenes: int = 8, views: int = 4, size: int = 16, seed: int = 0, *, cameras: bool = False
+) -> Path:
+    """Write the folder; half of each view is a ``wall``, half a ``floor``, and the even views show a ``kitchen``.
+
+    With ``cameras`` those are written too, all at the origin and looking along z, as OpenCV's do.
+    """
     rng = np.random.default_rng(seed)
     captions, whole, queries = [], {}, []
     for number in range(scenes):
@@ -43,6 +48,7 @@ def write_tiny(root: Path, scenes: int = 8, views: int = 4, size: int = 16, seed
                 valid,
                 category_ids=categories,
                 room_type_ids=(np.arange(views) % 2).astype(np.int16),
+                scene_from_camera=np.tile(np.eye(4, dtype=np.float32), (views, 1, 1)) if cameras else None,
             ),
             SceneWords(("wall", "floor"), ("kitchen", "bath")),
         )

@@ -30,6 +30,7 @@ from torch import Tensor
 from poma3d.encoder_config import PRESETS, EncoderConfig
 from poma3d.errors import FileError, SettingError
 from poma3d.lora import merge_lora
+from poma3d.pretrained import SHIPPED, encoder_file, is_shipped
 from poma3d.weights import describe_mismatch, open_safetensors, refuse_not_finite
 
 Branch = Literal["target", "encoder", "context", "frozen"]
@@ -60,7 +61,8 @@ class Tower:
 
 
 def resolve(name: str | os.PathLike[str]) -> Path:
-    """The file or folder of that path, else the local copy of the hub's model of that name, fetched if need be.
+    """The file or folder of that path, else the weights in the package of that short name, else the local copy of the
+    hub's model of that name, fetched if need be.
 
     Raises:
         FileError: neither is to be had; the message says what to put where.
@@ -68,9 +70,16 @@ def resolve(name: str | os.PathLike[str]) -> Path:
     path = Path(name).expanduser()
     if path.exists():
         return path
+    if is_shipped(name):
+        own = encoder_file(os.fspath(name))
+        if not own.is_file():
+            raise FileError(
+                own, f"this installation came without the weights {os.fspath(name)}: install it again"
+            )
+        return own
     text = PUBLISHED.get(os.fspath(name), os.fspath(name))
     if not _HUB_NAME.fullmatch(text) or path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
-        known = ", ".join(PUBLISHED)
+        known = ", ".join([*SHIPPED, *PUBLISHED])
         raise FileError(
             name, f"does not exist; give a file, a folder, a model of the hub (owner/name) or {known}"
         )

@@ -34,7 +34,8 @@ def load_encoder(
 
     Args:
         path_or_name: our ``.safetensors``; a folder of FG-CLIP; a ``.pth``, ``.safetensors`` or Accelerate
-            save-state folder of POMA-3D or UniScene3D; a model of the hub (``owner/name``) or a short name of
+            save-state folder of POMA-3D or UniScene3D; a short name of the weights in the package
+            (`poma3d.pretrained.SHIPPED`: ``poma3d-mini``); a model of the hub (``owner/name``) or a short name of
             `poma3d.checkpoint_layouts.PUBLISHED`.
         branch: which tower of others' files; see `poma3d.checkpoint_layouts.find_tower`, also for the next three.
         stem: which patch embedding of a UniScene3D file.

@@ -54,6 +54,11 @@ class Suite:
         )
         self.utterances = utterances(roots)
 
+    @property
+    def has_cameras(self) -> bool:
+        """Whether the views can be placed as agents see them."""
+        return self.dataset[0].poses is not None
+
     def features(
         self,
         encoder: PointMapEncoder,

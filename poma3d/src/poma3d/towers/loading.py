@@ -7,6 +7,7 @@ from pathlib import Path
 
 from poma3d.checkpoint_layouts import PUBLISHED, resolve
 from poma3d.errors import SettingError
+from poma3d.pretrained import is_shipped, text_file
 from poma3d.towers.protocol import TextTower
 
 TEXT_FILE = "text.safetensors"
@@ -20,7 +21,8 @@ def load_text(path_or_name: str | os.PathLike[str]) -> TextTower:
 
     Args:
         path_or_name: a ``.safetensors`` of `poma3d.towers.mini_text.MiniText` or a folder that holds it as
-            `TEXT_FILE`; a folder of FG-CLIP or its name; a folder of sentence-transformers (``modules.json``).
+            `TEXT_FILE`; a short name of `poma3d.pretrained`; a folder of FG-CLIP or its name; a folder of
+            sentence-transformers (``modules.json``).
 
     Raises:
         FileError: nothing of that name, or files that are no text tower.
@@ -29,6 +31,8 @@ def load_text(path_or_name: str | os.PathLike[str]) -> TextTower:
     from poma3d.towers.mini_text import MiniText
 
     path = Path(path_or_name).expanduser()
+    if is_shipped(path_or_name) and not path.exists():
+        return MiniText.load(text_file(os.fspath(path_or_name)))
     if path.suffix == ".safetensors":
         return MiniText.load(path)
     if (path / TEXT_FILE).is_file():
@@ -45,7 +49,8 @@ def load_text(path_or_name: str | os.PathLike[str]) -> TextTower:
 def text_beside(encoder: str | os.PathLike[str], channels: int) -> str:
     """The name of the text tower that an encoder is aligned with.
 
-    A file called `TEXT_FILE` beside the encoder's, or in its folder; else FG-CLIP's, where the channels fit.
+    That of the shipped weights; a file called `TEXT_FILE` beside the encoder's, or in its folder; else FG-CLIP's,
+    where the channels fit.
 
     Args:
         encoder: what `poma3d.checkpoints.load_encoder` was given.
@@ -58,6 +63,8 @@ def text_beside(encoder: str | os.PathLike[str], channels: int) -> str:
     if os.fspath(encoder) in PUBLISHED:
         return FGCLIP
     path = resolve(encoder)
+    if is_shipped(path.stem) and text_file(path.stem, path.parent).is_file():
+        return str(text_file(path.stem, path.parent))
     for folder in (path, path.parent):
         if (folder / TEXT_FILE).is_file():
             return str(folder / TEXT_FILE)

@@ -1,0 +1,416 @@
+"""One table of encoders beside their controls: retrieval, probes, consistency, rank, transfer, with intervals.
+
+A row is one way of training with one or more seeds; its numbers are means over the seeds. The controls are chance (the
+commonest class, a scene at random) and encoders of the same shape with random weights, beside text towers with random
+weights. Intervals are 95 % by bootstrap over scenes, of transfer over views; all rows draw the same scenes, so that
+differences between rows have narrower intervals than the rows.
+
+What is measured of a checkpoint is kept in a folder under the hash of weights and data: the same command goes on where
+it was stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from poma3d.checkpoints import load_encoder
+from poma3d.encoder import PointMapEncoder
+from poma3d.errors import FileError, SettingError
+from poma3d.evaluation.features import Placing
+from poma3d.evaluation.intervals import Measure, difference, mean_over
+from poma3d.evaluation.suite import Suite
+from poma3d.evaluation.synonyms import SYNONYMS
+from poma3d.files import write_text
+from poma3d.pretrained import is_shipped
+from poma3d.towers import TextTower
+from poma3d.towers.loading import load_text, text_beside
+from poma3d.towers.mini_text import MiniText
+
+PROTOCOL = 1
+"""Counts the changes of what is measured; kept measures of another number are not used."""
+ENCODER_FILE = "encoder.safetensors"
+RANDOM, CHANCE = "random weights", "chance"
+_PROBES = ("room_linear_accuracy", "room_knn_accuracy", "patch_linear_miou", "patch_knn_miou")
+_PROBE_LABELS = ("room type, linear", "room type, kNN", "patch mIoU, linear", "patch mIoU, kNN")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of training.
+
+    Raises:
+        SettingError: no checkpoint.
+    """
+
+    name: str
+    """What stands in the table."""
+    checkpoints: tuple[str, ...]
+    """Of each seed: a run's folder, or what `poma3d.checkpoints.load_encoder` takes."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(self.checkpoints) or not self.checkpoints:
+            raise SettingError(
+                f"a row is NAME=RUN or NAME=RUN,RUN,... for several seeds, found {self.name!r}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Row:
+        """``NAME=RUN,RUN``; without a name that of the run.
+
+        Raises:
+            SettingError: no checkpoint.
+        """
+        name, equals, paths = text.partition("=")
+        return cls(name, tuple(paths.split(","))) if equals else cls(Path(text).name, (text,))
+
+
+class TableData:
+    """The scenes of a table.
+
+    Args:
+        validation: ScenePoint folders that no encoder was trained on.
+        transfer: other scenes by name, a ScenePoint folder each.
+        size: rows and columns of a point map that the encoders take.
+        views: views of a scene.
+
+    Raises:
+        UserError: folders that cannot be used.
+    """
+
+    def __init__(
+        self, validation: Sequence[str], transfer: Mapping[str, str], size: int, *, views: int = 32
+    ) -> None:
+        self.size, self.views = size, views
+        self.validation = Suite(validation, size, views=views)
+        names = {
+            "categories": self.validation.dataset.categories,
+            "room_types": self.validation.dataset.room_types,
+        }
+        # of one scene every view counts
+        self.transfer = {
+            name: Suite([folder], size, views=_most_views(folder), aliases=SYNONYMS, **names)
+            for name, folder in transfer.items()
+        }
+        self.folders = {"validation": list(validation), "transfer": dict(transfer)}
+        contents = [_content(Path(folder)) for folder in (*validation, *transfer.values())]
+        self.sha256 = hashlib.sha256(
+            json.dumps([PROTOCOL, size, views, list(transfer), contents]).encode()
+        ).hexdigest()
+
+        suites = (self.validation, *self.transfer.values())
+        self.placings: tuple[Placing, ...] = ("scene",)
+        """As agents see them as well, where all scenes have cameras."""
+        if all(suite.has_cameras for suite in suites):
+            self.placings = ("scene", "agent")
+
+    @property
+    def encodings(self) -> int:
+        """Scenes that are encoded for one checkpoint, once for each placing."""
+        suites = (self.validation, *self.transfer.values())
+        return len(self.placings) * sum(len(suite.dataset) for suite in suites)
+
+
+def measure_checkpoint(
+    encoder: PointMapEncoder, text: TextTower | None, data: TableData, on_scene: Callable[[], None]
+) -> dict[str, Measure]:
+    """All measures of one encoder; those of views as agents see them begin with ``agent_``."""
+    here = data.validation
+    measures: dict[str, Measure] = {}
+    for placing in data.placings:
+        prefix = "agent_" if placing == "agent" else ""
+        found = here.features(encoder, placing=placing, on_scene=on_scene)
+        heads = here.learn(found)
+        if placing == "scene":
+            measures |= here.measures(found, text, heads)
+        else:
+            scored = heads.score(found, torch.arange(len(found.scan_ids)) % 2 == 1)
+            measures |= {prefix + name: measure for name, measure in scored.items()}
+        del found
+        for name, other in data.transfer.items():
+            there = other.features(encoder, placing=placing, on_scene=on_scene)
+            scored = here.transfer(heads, other, there)
+            measures |= {f"{name}_{prefix}{measure}": value for measure, value in scored.items()}
+    return measures
+
+
+def make_table(
+    rows: Sequence[Row],
+    data: TableData,
+    kept: Path,
+    *,
+    random_seeds: int = 3,
+    first_seed: int = 0,
+    against: str | None = None,
+    on_start: Callable[[str, int], None] = lambda what, scenes: None,
+    on_scene: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """Measure every checkpoint that has not been yet, and put the table together.
+
+    Args:
+        rows: what is compared.
+        data: on which scenes.
+        kept: folder of measures that are done.
+        random_seeds: encoders of random weights.
+        first_seed: of the first of them.
+        against: the row that the others are compared with scene by scene; None: the first.
+        on_start: told of each checkpoint and how many scenes it takes.
+        on_scene: called after every scene.
+
+    Returns:
+        ``rows``, ``differences`` and ``data``, as JSON can hold them.
+
+    Raises:
+        SettingError: no rows, two of one name, no such row as ``against``, encoders of different sizes.
+    """
+    names = [row.name for row in rows]
+    if not rows or len(set(names)) < len(names) or {RANDOM, CHANCE} & set(names):
+        raise SettingError(
+            f"rows need names of their own other than {RANDOM!r} and {CHANCE!r}, found {names or 'no row'}"
+        )
+    against = against or names[0]
+    if against not in names:
+        raise SettingError(f"there is no row {against!r} to compare with; there are {', '.join(names)}")
+    measured: dict[str, list[dict[str, Measure]]] = {}
+    told: dict[str, list[dict[str, Any]]] = {}
+
+    def take(row: str, what: str, encoder: PointMapEncoder, text: TextTower | None, facts: dict) -> None:
+        if encoder.config.image_size != data.size:
+            raise SettingError(f"{what} takes {encoder.config.image_size} pixels, the others {data.size}")
+        hashes = {
+            "weights_sha256": encoder.weights_sha256(),
+            "text_sha256": None if text is None else text.weights_sha256(),
+        }
+        key = hashlib.sha256(json.dumps([hashes, data.sha256], sort_keys=True).encode()).hexdigest()
+        path = kept / f"{key[:24]}.json"
+        found = _read_kept(path)
+        if found is None:
+            on_start(f"{row}: {what}", data.encodings)
+            found = measure_checkpoint(encoder, text, data, on_scene)
+            _keep(path, found)
+        measured.setdefault(row, []).append(found)
+        told.setdefault(row, []).append({**facts, **hashes})
+
+    shape = text = None
+    for row in rows:
+        for checkpoint in row.checkpoints:
+            encoder, text = open_checkpoint(checkpoint)
+            shape = shape or encoder.config
+            take(row.name, checkpoint, encoder, text, {"checkpoint": _plain_name(checkpoint)})
+    assert shape is not None
+    for seed in range(first_seed, first_seed + random_seeds):
+        blank = text
+        if isinstance(text, MiniText):
+            blank = MiniText(text.vocabulary, text.config, seed=seed).eval()
+        take(RANDOM, f"seed {seed}", PointMapEncoder(shape, seed=seed).eval(), blank, {"seed": seed})
+    means = {
+        row: {name: mean_over([seed[name] for seed in seeds]) for name in seeds[0]}
+        for row, seeds in measured.items()
+    }
+    order = [name for name in (RANDOM, *names) if name in measured]
+    return {
+        "rows": [
+            {
+                "row": CHANCE,
+                "checkpoints": [],
+                "measures": {
+                    name: {"mean": measure.value, "ci95": list(measure.ci95)}
+                    for name, measure in _chance(means[names[0]]).items()
+                },
+            }
+        ]
+        + [
+            {
+                "row": row,
+                "checkpoints": told[row],
+                "measures": {
+                    name: _as_json(measure, [seed[name].value for seed in measured[row]])
+                    for name, measure in means[row].items()
+                },
+            }
+            for row in order
+        ],
+        "differences": [
+            {
+                "row": row,
+                "against": against,
+                "measures": {
+                    name: _as_json(difference(measure, means[against][name]), None)
+                    for name, measure in means[row].items()
+                },
+            }
+            for row in order
+            if row != against
+        ],
+        "data": {
+            "validation_scenes": len(data.validation.dataset),
+            "views": data.views,
+            "size": data.size,
+            "categories": len(data.validation.dataset.categories),
+            "room_types": len(data.validation.dataset.room_types),
+            "transfer": {
+                name: {
+                    "scenes": len(suite.dataset),
+                    "views": suite.dataset.settings.views * len(suite.dataset),
+                }
+                for name, suite in data.transfer.items()
+            },
+            "sha256": data.sha256,
+        },
+    }
+
+
+def open_checkpoint(checkpoint: str) -> tuple[PointMapEncoder, TextTower | None]:
+    """An encoder and the text tower beside it; without one where there is none.
+
+    Raises:
+        FileError: no such checkpoint, or a damaged one.
+    """
+    path = Path(checkpoint).expanduser()
+    source = str(path / ENCODER_FILE) if (path / ENCODER_FILE).is_file() else checkpoint
+    encoder = load_encoder(source)
+    try:
+        text: TextTower | None = load_text(text_beside(source, encoder.config.embedding))
+    except SettingError:  # none is known
+        text = None
+    return encoder, text
+
+
+def measure_labels(transfer: Sequence[str]) -> dict[str, str]:
+    """The measures that the table shows, in order, and what it calls them."""
+    labels = {f"R@{m}-{n}": f"retrieval R@{m}-{n}" for m, n in ((1, 1), (1, 5), (5, 1), (5, 5))}
+    labels |= dict(zip(_PROBES, _PROBE_LABELS, strict=True))
+    labels |= {
+        "view_consistency": "view consistency",
+        "rank_patches_share": "effective rank of patch tokens / maximum",
+        "rank_views_share": "effective rank of view embeddings / maximum",
+    }
+    labels |= {
+        f"agent_{name}": f"{label}, agent's frame" for name, label in zip(_PROBES, _PROBE_LABELS, strict=True)
+    }
+    for name in transfer:
+        labels[f"{name}_patch_linear_miou"] = f"transfer to {name}: patch mIoU, linear"
+        labels[f"{name}_agent_patch_linear_miou"] = f"transfer to {name}: patch mIoU, linear, agent's frame"
+        labels[f"{name}_agent_patch_knn_miou"] = f"transfer to {name}: patch mIoU, kNN, agent's frame"
+    return labels
+
+
+def markdown(table: Mapping[str, Any]) -> str:
+    """The table as text: a line a measure, a column a row, in percent; below it the differences."""
+    labels = measure_labels(list(table["data"]["transfer"]))
+    rows = table["rows"]
+    head = [
+        row["row"] if len(row["checkpoints"]) < 2 else f"{row['row']} ({len(row['checkpoints'])} seeds)"
+        for row in rows
+    ]
+    lines = [_line(["percent", *head]), _line(["---", *["---:"] * len(head)])]
+    for name, label in labels.items():
+        if any(name in row["measures"] for row in rows):
+            lines.append(_line([label, *(_cell(row["measures"].get(name)) for row in rows)]))
+    others = table["differences"]
+    if others:
+        lines += ["", f"Less {others[0]['against']}, the same scenes drawn for both, points:", ""]
+        lines += [
+            _line(["", *(row["row"] for row in others)]),
+            _line(["---", *["---:"] * len(others)]),
+        ]
+        for name, label in labels.items():
+            if any(name in row["measures"] for row in others):
+                lines.append(_line([label, *(_cell(row["measures"].get(name)) for row in others)]))
+    data = table["data"]
+    moved = ", ".join(
+        f"{name} ({d['scenes']} scene, {d['views']} views)" for name, d in data["transfer"].items()
+    )
+    lines += [
+        "",
+        f"{data['validation_scenes']} held-out scenes of {data['views']} views, {data['categories']} categories,"
+        f" {data['room_types']} room types; probes learn on the even scenes and are scored on the odd ones"
+        + (f"; transfer, of the same probes: {moved}" if moved else "")
+        + ". [95 % intervals by bootstrap over scenes, of transfer over views]; ± is the standard deviation over"
+        " seeds.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _chance(measures: Mapping[str, Measure]) -> dict[str, Measure]:
+    """What answers without features reach, under the names of the measures they are to be held against."""
+    found = {}
+    for name in measures:
+        if name.startswith("R@"):
+            control = f"chance@{name.split('-')[1]}"
+        elif name == "view_consistency":
+            control = "view_consistency_chance"
+        else:
+            control = name.replace("_linear_", "_majority_").replace("_knn_", "_majority_")
+        if control != name and control in measures:
+            found[name] = measures[control]
+    return found
+
+
+def _as_json(measure: Measure, seeds: list[float] | None) -> dict[str, Any]:
+    values = {"mean": measure.value, "ci95": list(measure.ci95)}
+    if seeds is None or len(seeds) < 2:
+        return values
+    return {**values, "sd": float(np.std(seeds, ddof=1)), "values": seeds}
+
+
+def _cell(measure: Mapping[str, Any] | None) -> str:
+    if measure is None:
+        return "-"
+    low, high = measure["ci95"]
+    text = f"{100 * measure['mean']:.1f}"
+    if low < high:
+        text += f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return text + (f" ± {100 * measure['sd']:.1f}" if "sd" in measure else "")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain_name(checkpoint: str) -> str:
+    """A checkpoint without the folders of this machine."""
+    return checkpoint if is_shipped(checkpoint) else Path(checkpoint).name
+
+
+def _most_views(folder: str) -> int:
+    from poma3d.scenepoint.folder import ScenePointFolder
+    from poma3d.scenepoint.scene_file import SceneFile
+
+    return max(SceneFile(scene.path).views for scene in ScenePointFolder(folder).scenes)
+
+
+def _content(folder: Path) -> list[list[str]]:
+    """What tells a folder's data from others': the sizes of scene files, the hashes of captions."""
+    return [
+        [
+            path.relative_to(folder).as_posix(),
+            str(path.stat().st_size)
+            if path.suffix == ".safetensors"
+            else hashlib.sha256(path.read_bytes()).hexdigest(),
+        ]
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in (".safetensors", ".json", ".jsonl") and path.name[0] != "."
+    ]
+
+
+def _read_kept(path: Path) -> dict[str, Measure] | None:
+    try:
+        found = json.loads(path.read_text())
+        return {name: Measure(value, np.array(rest)) for name, (value, rest) in found.items()}
+    except OSError:
+        return None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise FileError(path, f"is damaged ({error}); remove it") from error
+
+
+def _keep(path: Path, measures: Mapping[str, Measure]) -> None:
+    values = {name: [m.value, np.round(m.replicates, 6).tolist()] for name, m in measures.items()}
+    write_text(path, json.dumps(values) + "\n")
