@@ -28,6 +28,7 @@ from typing import Any, get_args
 
 from poma3d.errors import UserError
 from poma3d.files import DISK_FULL
+from pomagym.quiet_help import quiet
 
 COMMANDS: dict[str, str] = {
     "run": "run navigation episodes with a policy; writes results, video, 3D recording",
@@ -117,7 +118,10 @@ def _parse(name: str, config: Any, arguments: list[str]) -> Any:
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                config, prog=f"pomagym {name}", args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
+                quiet(config),
+                prog=f"pomagym {name}",
+                args=arguments,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
             )
     except SystemExit as stop:
         if not stop.code:

@@ -407,3 +407,16 @@ def test_what_is_wrong_with_a_scene_is_said_once() -> None:
         f"c.glb, episode 40 (navmesh surface): {unreachable}",
         f"c.glb, episode 41 (navmesh surface): {unreachable}",
     ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["run"], ["bench", "navigation"], ["bench", "throughput"], ["scenes", "export"], ["pretrain", "mini"]],
+)
+def test_help_says_no_empty_defaults(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    shown = capsys.readouterr().out
+    assert "(default: )" not in shown
+    assert "None" not in shown
+    assert "(default: " in shown, "real defaults stay"
