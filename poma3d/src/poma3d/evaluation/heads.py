@@ -97,7 +97,7 @@ class Heads:
         patches, tokens = found.patch_classes[scenes].flatten(), found.tokens[scenes].flatten(0, 2)
         if self.patch_linear is not None and self.patch_knn is not None and _labelled(patches):
             unit = torch.arange(count * V * P) // (P if by_view else V * P)
-            every, some = _picked(patches, len(patches)), _picked(patches, ASKED)
+            every, some = (patches != UNKNOWN).nonzero()[:, 0], _picked(patches, ASKED)
             common = torch.full_like(patches, self.patch_majority)
             linear = self.patch_linear(tokens[every])
             for name, answers, asked in (
@@ -118,16 +118,16 @@ def _labelled(labels: Tensor) -> bool:
 def _picked(labels: Tensor, most: int) -> Tensor:
     """At most ``most`` of the labelled ones, evenly: their numbers."""
     known = (labels != UNKNOWN).nonzero()[:, 0]
-    return known[torch.linspace(0, len(known) - 1, min(most, len(known))).long()]
+    return known[torch.linspace(0, len(known) - 1, min(most, len(known)), dtype=torch.float64).long()]
 
 
 def _accuracy(predicted: Tensor, labels: Tensor, unit: Tensor) -> Measure:
     """Share of the known labels that are met, drawn unit by unit."""
     known = (labels != UNKNOWN).numpy()
     right = (predicted == labels).numpy() & known
-    unit = unit.numpy()
-    units = int(unit.max()) + 1
-    return ratio(np.bincount(unit, right, units), np.bincount(unit, known, units))
+    of_unit = unit.numpy()
+    units = int(of_unit.max()) + 1
+    return ratio(np.bincount(of_unit, right, units), np.bincount(of_unit, known, units))
 
 
 def _miou(predicted: Tensor, labels: Tensor, unit: Tensor, classes: int) -> Measure:

@@ -2,6 +2,8 @@
 
 Percentile bootstrap (Efron 1979). The draws depend on the number of units alone, so the replicates of two encoders
 on the same scenes belong to the same drawn scenes, and the quantiles of their difference are those of a paired test.
+Drawn scenes are fewer different ones and hold fewer rare classes and directions, which moves mean IoU up and the rank
+down: the replicates of these two are moved back by as much as their mean is off.
 Shapes: S units (scenes, or views of one scene), R replicates, K classes, C channels.
 """
 
@@ -74,7 +76,9 @@ def mean_iou(both: np.ndarray, labelled: np.ndarray, predicted: np.ndarray) -> M
 
     counts = [np.asarray(part, np.float64) for part in (both, labelled, predicted)]
     drawn = _draws(len(counts[0]))
-    return Measure(float(score(*(part.sum(0) for part in counts))), score(*(drawn @ part for part in counts)))
+    return _centred(
+        float(score(*(part.sum(0) for part in counts))), score(*(drawn @ part for part in counts))
+    )
 
 
 def effective_rank(count: np.ndarray, total: np.ndarray, square: np.ndarray) -> Measure:
@@ -102,7 +106,14 @@ def effective_rank(count: np.ndarray, total: np.ndarray, square: np.ndarray) -> 
         return float(np.exp(-(share * np.log(share)).sum()) / C)
 
     whole = np.ones(len(count))
-    return Measure(score(whole), np.array([score(weight) for weight in _draws(len(count))[:_RANK_RESAMPLES]]))
+    return _centred(
+        score(whole), np.array([score(weight) for weight in _draws(len(count))[:_RANK_RESAMPLES]])
+    )
+
+
+def _centred(value: float, replicates: np.ndarray) -> Measure:
+    """The replicates moved so that their mean is the value."""
+    return Measure(value, replicates - (replicates.mean() - value))
 
 
 @lru_cache(maxsize=8)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from poma3d.errors import SettingError
 
 UNKNOWN = -1
-DECAYS = (1e-2, 1e-3, 1e-4, 1e-5)
+DECAYS = (1e-3, 1e-4, 1e-5, 1e-6)
 """What the squared weights are added to the loss with, from which the best is chosen."""
 _SMALLEST = 1e-7
 """Of the largest variance: directions of less are left out before whitening."""
