@@ -16,11 +16,13 @@ from envs.embodiment import agent_preset
 from envs.pointnav import PointNavEnv
 from envs.simulators.open import open_simulator
 from policies.learning.acting import choose
-from policies.learning.dagger import DaggerTraining, units
+from policies.learning.dagger import DaggerTraining
 from policies.learning.experience import Experience, RecordedEpisode
-from policies.learning.features import FeatureLayout, open_features
+from policies.learning.features import FeatureLayout
+from policies.learning.imitation import NotFiniteError
 from policies.learning.networks import PolicyNetwork
-from policies.learning.policy_folder import open_policy_folder, policy_folder_sha256
+from policies.learning.policy_folder import DESCRIPTION, policy_folder_sha256
+from policies.learning.ppo import PpoTraining
 from policies.learning.sensors import SENSORS, OwnSensors, goal_sensors
 from policies.learning.settings import DaggerSettings, NetworkSettings, PpoSettings, TrainSettings
 from policies.learning.teacher import Teacher, other_goals
@@ -34,6 +36,7 @@ TINY = TrainSettings(
     steps=160,
     evaluation_episodes=1,
     evaluations=1,
+    max_steps=30,
     network=NetworkSettings(compressed=2, hidden=16),
     dagger=DaggerSettings(
         rounds=2, lanes=2, max_steps=40, extra_goals=2, epochs=1, final_epochs=1, batch=2, chunk=8
@@ -242,10 +245,168 @@ def test_a_trained_policy_is_a_folder_that_runs(tmp_path):
     assert (out / "videos" / "evaluation_0.mp4").stat().st_size > 0
     policy = open_policy(str(out))
     assert policy.name == policy_label(str(out)) == "tiny"
-    env = PointNavEnv("procedural:val:1", 2, size=16)
+    env = PointNavEnv("procedural:val:1", 2, size=16, max_steps=40)
     first = [run_episode(env, policy, seed=1, episode_id=i)["path_length"] for i in ("0", "1")]
     second = [run_episode(env, policy, seed=1, episode_id=i)["path_length"] for i in ("1", "0")]
     assert first == second[::-1]  # neither order nor what was before matters
     assert result.weights_sha256
     with pytest.raises(SettingError, match="other settings"):
         DaggerTraining(replace(TINY, seed=5), out).run()
+
+
+@pytest.mark.parametrize("kind", ["ppo", "recurrent-ppo"])
+def test_ppo_resumes_to_the_same_bits_and_runs(tmp_path, kind):
+    settings = replace(TINY, policy=kind, steps=96, features="cnn" if kind == "ppo" else "blind")
+    whole = PpoTraining(settings, tmp_path / "whole").run()
+    killed_after = 70  # in the third of three segments
+
+    def advance(count):
+        nonlocal killed_after
+        killed_after -= count
+        if killed_after < 0:
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        PpoTraining(settings, tmp_path / "cut").run(advance=advance)
+    cut = PpoTraining(settings, tmp_path / "cut").run()
+    assert cut.weights_sha256 == whole.weights_sha256
+    assert cut.steps == whole.steps == 96
+    env = PointNavEnv("procedural:val:1", 1, size=112, max_steps=10)
+    records = [run_episode(env, open_policy(str(tmp_path / run)), seed=3) for run in ("whole", "cut")]
+    assert records[0]["path_length"] == records[1]["path_length"]
+
+
+def test_ppo_leaves_global_generators_as_they_were(tmp_path):
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
+    PpoTraining(replace(TINY, policy="ppo", steps=32), tmp_path / "ppo").run()
+    assert torch.equal(torch.rand(3), wanted)
+
+
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory):
+    from poma3d.checkpoints import save_encoder
+    from poma3d.encoder import PointMapEncoder
+    from poma3d.encoder_config import EncoderConfig
+
+    sizes = {"image_size": 16, "patch_size": 8, "width": 12, "depth": 1, "heads": 2, "mlp_width": 12}
+    config = EncoderConfig(**sizes, embedding=6)
+    paths = []
+    for seed in (0, 1):
+        paths.append(tmp_path_factory.mktemp("weights") / f"encoder{seed}.safetensors")
+        save_encoder(PointMapEncoder(config, seed=seed), paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize("kind", ["dagger", "ppo"])
+def test_a_policy_refuses_another_backbone(tmp_path, tiny_weights, kind):
+    weights = tmp_path / "encoder.safetensors"
+    weights.write_bytes(tiny_weights[0].read_bytes())
+    settings = replace(TINY, policy=kind, features="backbone", backbone=str(weights), output="both", steps=64)
+    training = (DaggerTraining if kind == "dagger" else PpoTraining)(settings, tmp_path / "policy")
+    training.run()
+    description = json.loads((tmp_path / "policy" / DESCRIPTION).read_text())
+    assert description["layout"] == {"tokens": [4, 12], "cls": 6, "point_map": None}
+    env = PointNavEnv("procedural:val:1", 1, size=32, max_steps=5)
+    run_episode(env, open_policy(str(tmp_path / "policy")))
+    before = policy_folder_sha256(tmp_path / "policy")
+    weights.write_bytes(tiny_weights[1].read_bytes())
+    with pytest.raises(FileError, match="trained on a backbone with the hash"):
+        open_policy(str(tmp_path / "policy"))
+    weights.rename(tmp_path / "gone.safetensors")
+    with pytest.raises(FileError, match="cannot be loaded"):
+        open_policy(str(tmp_path / "policy"))
+    beside = tmp_path / "policy" / "encoder.safetensors"  # a folder may carry its backbone
+    beside.write_bytes(tiny_weights[0].read_bytes())
+    assert open_policy(str(tmp_path / "policy")).name == "policy"
+    assert policy_folder_sha256(tmp_path / "policy") == before
+
+
+def test_training_stops_early_where_the_loss_is_not_finite(tmp_path, monkeypatch):
+    from policies.learning import dagger
+
+    passes = 0
+    real = dagger.learn_pass
+
+    def fail_in_the_second_round(*arguments, **options):
+        nonlocal passes
+        passes += 1
+        if passes == 2:
+            raise NotFiniteError("the loss became nan")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(dagger, "learn_pass", fail_in_the_second_round)
+    settings = replace(TINY, evaluations=2)
+    result = DaggerTraining(settings, tmp_path / "p").run()
+    assert result.stopped is not None
+    assert "nan" in result.stopped
+    assert open_policy(str(tmp_path / "p")).name == "p"  # that of the first evaluation
+    monkeypatch.setattr(dagger, "learn_pass", real)
+    assert DaggerTraining(settings, tmp_path / "p").run().stopped is None
+
+
+def test_a_policy_that_is_none_is_told(tmp_path):
+    with pytest.raises(FileError, match=r"policy\.json.*is not there"):
+        open_policy(str(tmp_path))
+    (tmp_path / DESCRIPTION).write_text('{"format": "another/1"}')
+    with pytest.raises(FileError, match="format"):
+        open_policy(str(tmp_path))
+
+
+def test_learned_policies_act_in_pointnav_in_the_agents_frame(tmp_path):
+    DaggerTraining(replace(TINY, steps=16), tmp_path / "p").run()
+    policy = open_policy(str(tmp_path / "p"))
+    env = PointNavEnv("procedural:val:1", 1, size=8, frame="world")
+    env.reset()
+    with pytest.raises(SettingError, match="agent's frame"):
+        policy.reset(env, np.random.default_rng(0))
+    view = {"point_map": np.zeros((8, 8, 3), np.float32), "valid": np.zeros((8, 8), bool)}
+    with pytest.raises(SettingError, match="pointgoal"):
+        policy.act(view)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"policy": "sac"}, "policy must be one of"),
+        ({"features": "eyes"}, "features must be one of"),
+        ({"steps": -1}, "at least 0"),
+        ({"evaluations": 0}, "at least 1"),
+    ],
+)
+def test_bad_settings_are_told(change, message):
+    with pytest.raises(SettingError, match=message):
+        replace(TINY, **change)
+
+
+def test_too_few_scenes_to_hold_out(tmp_path):
+    with pytest.raises(SettingError, match="held out"):
+        DaggerTraining(replace(TINY, held_out=3), tmp_path / "p").run()
+
+
+def test_train_command_and_evaluation_over_workers(tmp_path, capsys):
+    """The command trains, the folder runs as a policy, and 1 and 2 workers give the same numbers."""
+    from pomagym.main import main
+
+    out = tmp_path / "blind"
+    flags = ["--policy", "dagger", "--features", "blind", "--scene", "procedural:train:2", "--held-out", "1"]
+    flags += ["--steps", "60", "--evaluation-episodes", "1", "--evaluations", "1", "--max-steps", "20"]
+    flags += ["--dagger.rounds", "1", "--dagger.lanes", "2", "--dagger.max-steps", "30"]
+    flags += ["--network.hidden", "16", "--out", str(out), "--json"]
+    assert main(["train", *flags]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["policy"] == str(out)
+    assert set(told["held_out"]) >= {"success", "spl"}
+    measures = []
+    for workers in ("1", "2"):
+        run = ["run", "--policy", str(out), "--scene", "procedural:val:2", "--episodes", "4", "--max-steps", "25"]
+        run += ["--workers", workers, "--out", str(tmp_path / f"run{workers}"), "--json"]
+        assert main(run) == 0
+        summary = json.loads(capsys.readouterr().out)
+        assert summary["weights_sha256"] == told["weights_sha256"]
+        lines = (tmp_path / f"run{workers}" / "episodes.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        measures.append([{k: v for k, v in r.items() if not k.startswith("time_")} for r in records])
+    assert measures[0] == measures[1]
+    assert main(["train", "--policy", "dagger", "--scene", "procedural:train:2"]) == 2  # fewer than held out

@@ -121,7 +121,7 @@ class DaggerTraining:
                 seed=settings.seed,
                 precision=self._precision,
             )
-            scenes = TrainingScenes(settings, training_body(features.size))
+            scenes = TrainingScenes(settings, training_body(features.size, settings.max_steps))
             network = PolicyNetwork(features.layout, settings.network, seed=settings.seed)
             self._optimiser = torch.optim.AdamW(
                 network.parameters(),

@@ -15,9 +15,9 @@ from policies.learning.settings import TrainSettings
 from poma3d.errors import SettingError
 
 
-def training_body(size: int) -> AgentSpec:
+def training_body(size: int, max_steps: int | None = None) -> AgentSpec:
     """The body that policies are trained with: PointNav's, with a camera of ``size`` pixels."""
-    return body_of(agent_preset("pointnav-gibson"), size=size)
+    return body_of(agent_preset("pointnav-gibson"), size=size, max_steps=max_steps)
 
 
 class TrainingScenes:

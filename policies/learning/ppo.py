@@ -87,7 +87,7 @@ class PpoTraining:
                 seed=settings.seed,
                 precision=self._precision,
             )
-            body = training_body(features.size)
+            body = training_body(features.size, settings.max_steps)
             scenes = TrainingScenes(settings, body)
             venv = make_training_env(
                 scenes.training,
@@ -163,10 +163,14 @@ class PpoTraining:
     def _make_model(self, venv: Any, features: ViewFeatures) -> Any:
         ppo = self.settings.ppo
         if self._recurrent:
-            from sb3_contrib import RecurrentPPO as Algorithm
+            from sb3_contrib import RecurrentPPO
+
+            algorithm = RecurrentPPO
         else:
-            from stable_baselines3 import PPO as Algorithm
-        model = Algorithm(
+            from stable_baselines3 import PPO
+
+            algorithm = PPO
+        model = algorithm(
             policy_class(self._recurrent),
             venv,
             learning_rate=ppo.learning_rate,

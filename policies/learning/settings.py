@@ -156,6 +156,8 @@ class TrainSettings:
     """The last so many scenes are not trained in but kept for evaluation."""
     evaluation_episodes: int = 30
     """Episodes of an evaluation on the held-out scenes."""
+    max_steps: int = 500
+    """Most steps of an episode of evaluation, and of PPO's."""
     evaluations: int = 4
     """How often is evaluated, the end included; the policy of the best evaluation is kept."""
     seed: int = 0
@@ -177,8 +179,8 @@ class TrainSettings:
                 raise SettingError(f"{name} must be one of {', '.join(known)}, found {value!r}")
         if min(self.steps, self.seed, self.held_out) < 0:
             raise SettingError("steps, seed and held_out must be at least 0")
-        if min(self.evaluation_episodes, self.evaluations) < 1:
-            raise SettingError("evaluation_episodes and evaluations must be at least 1")
+        if min(self.evaluation_episodes, self.evaluations, self.max_steps) < 1:
+            raise SettingError("evaluation_episodes, evaluations and max_steps must be at least 1")
 
     @property
     def total_steps(self) -> int:
