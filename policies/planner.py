@@ -110,7 +110,9 @@ class Planner:
             return STOP
         x = pose[0] + distance * math.cos(pose[2] + angle)
         y = pose[1] + distance * math.sin(pose[2] + angle)
-        if self._goal is None or math.dist(self._goal, (x, y)) > 0.5 * CELL:  # the last digits of the sensors vary
+        if (
+            self._goal is None or math.dist(self._goal, (x, y)) > 0.5 * CELL
+        ):  # the last digits of the sensors vary
             self._goal = x, y
         return self.follower.towards(pose, *self._goal)
 

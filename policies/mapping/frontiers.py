@@ -42,7 +42,10 @@ def _find(seen, obstacles, done):
         for j in range(1, columns - 1):
             if state[i, j] == 1 and not done[i * BLOCK + BLOCK // 2, j * BLOCK + BLOCK // 2]:
                 edge[i, j] = (
-                    state[i - 1, j] == 0 or state[i + 1, j] == 0 or state[i, j - 1] == 0 or state[i, j + 1] == 0
+                    state[i - 1, j] == 0
+                    or state[i + 1, j] == 0
+                    or state[i, j - 1] == 0
+                    or state[i, j + 1] == 0
                 )
     out = np.zeros(seen.shape, np.bool_)
     stack = np.empty((rows * columns, 2), np.int32)

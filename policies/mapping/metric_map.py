@@ -20,7 +20,7 @@ REACH = 10.0
 _MARGIN = 24
 _COMFORT = 0.3
 """Nearer to an obstacle than this it costs more to walk, metres."""
-_GRAZING, _TIGHT, _NEAR = 12.0, 2.0, 0.4
+GRAZING, _TIGHT, _NEAR = 12.0, 2.0, 0.4
 """Cost of a cell as close to an obstacle as the body is wide; one more cell off; and what is left beyond."""
 _CLIMB_SLACK = 0.03
 _STAIR = 0.15
@@ -49,8 +49,6 @@ class MetricMap:
         """Height of the agent's base above its start, as the floors it saw tell, metres."""
         self.floor_here = 0.0
         """Height of the floor at the agent, metres."""
-        self.changes = 0
-        """How often cells became obstacles or ceased to be."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -117,19 +115,20 @@ class MetricMap:
             _recost(cleared, self.obstacle_seen_from, self.bumped, self.cost, self._costs)
         if len(fresh):
             _stamp(fresh, self.cost, self._costs)
-        self.changes += len(fresh) + len(cleared)
 
     def bump(self, x: float, y: float, yaw: float) -> None:
-        """Remember that the agent at (x, y) could not go on in that direction: a short bar across it is closed."""
-        for ahead in (1.0, 1.8):
-            for side in (-1.2, -0.6, 0.0, 0.6, 1.2):
+        """Remember that the agent at (x, y) could not go on in that direction: a bar across it is closed, and
+        what lies near an obstacle there."""
+        i, j = self.cell_of(x, y)
+        for ahead in (1.0, 1.5, 2.0, 2.5, 3.0, 3.5):
+            for side in (-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5):
                 bx = x + CELL * (ahead * math.cos(yaw) - side * math.sin(yaw))
                 by = y + CELL * (ahead * math.sin(yaw) + side * math.cos(yaw))
-                i, j = self.cell_of(bx, by)
-                if (i, j) != self.cell_of(x, y):
-                    self.bumped[i, j] = True
-                    self.cost[i, j] = np.inf
-        self.changes += 1
+                a, b = self.cell_of(bx, by)
+                bar = ahead <= 2.0 and abs(side) <= 1.5
+                if (a, b) != (i, j) and (bar or self.cost[a, b] >= _TIGHT):
+                    self.bumped[a, b] = True
+                    self.cost[a, b] = np.inf
 
     def obstacles(self) -> np.ndarray:
         """Whether something that stands in the body's way was seen in each cell (I, J)."""
@@ -154,7 +153,9 @@ class MetricMap:
             return
         if rows:
             i0, j0, i1, j1 = min(i0, oi), min(j0, oj), max(i1, oi + rows - 1), max(j1, oj + columns - 1)
-        self._make(np.array([i0 - _MARGIN, j0 - _MARGIN]), (i1 - i0 + 1 + 2 * _MARGIN, j1 - j0 + 1 + 2 * _MARGIN))
+        self._make(
+            np.array([i0 - _MARGIN, j0 - _MARGIN]), (i1 - i0 + 1 + 2 * _MARGIN, j1 - j0 + 1 + 2 * _MARGIN)
+        )
 
     def _make(self, origin: np.ndarray, shape: tuple[int, int]) -> None:
         """New grids; what the old ones hold is kept."""
@@ -197,7 +198,7 @@ def _costs_by_distance(radius: float) -> np.ndarray:
     ease = np.clip((radius + _COMFORT - distance) / _COMFORT, 0.0, 1.0)
     costs = 1.0 + _NEAR * ease**2
     costs[distance < radius + CELL - 1e-6] = _TIGHT
-    costs[distance < radius - 1e-6] = _GRAZING
+    costs[distance < radius - 1e-6] = GRAZING
     costs[0, 0] = np.inf
     return costs.astype(np.float32)
 
@@ -255,19 +256,21 @@ def _elected(votes: np.ndarray) -> float:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _floor_around(floor, i, j, otherwise):
-    """Height of the floor at the nearest cell within 0.3 m that shows any."""
-    best, height = 37, otherwise
-    for di in range(-6, 7):
-        for dj in range(-6, 7):
-            a, b = i + di, j + dj
-            if 0 <= a < floor.shape[0] and 0 <= b < floor.shape[1] and di * di + dj * dj < best:
-                if not math.isnan(floor[a, b]):
-                    best, height = di * di + dj * dj, floor[a, b]
-    return height
+    """Median height of the floor within 0.3 m."""
+    heights = np.empty(169, np.float32)
+    count = 0
+    for a in range(max(0, i - 6), min(floor.shape[0], i + 7)):
+        for b in range(max(0, j - 6), min(floor.shape[1], j + 7)):
+            if (a - i) ** 2 + (b - j) ** 2 <= 36 and not math.isnan(floor[a, b]):
+                heights[count] = floor[a, b]
+                count += 1
+    return np.median(heights[:count]) if count else otherwise
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _enter(points, valid, t, origin, position, floor_here, climb, height, floor, floor_seen_from, obstacle, seen):
+def _enter(
+    points, valid, t, origin, position, floor_here, climb, height, floor, floor_seen_from, obstacle, seen
+):
     """Follow every image column along the floor; new obstacles (K, 2) and former ones (L, 2)."""
     image_rows, image_columns = points.shape[0], points.shape[1]
     rows, columns = floor.shape

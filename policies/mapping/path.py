@@ -11,9 +11,11 @@ import math
 import numpy as np
 from numba import njit
 
-from policies.mapping.metric_map import CELL
+from policies.mapping.metric_map import CELL, GRAZING
 
 _DIAGONAL = math.sqrt(2.0)
+_LEEWAY = 6
+"""So many cells about start and goal may lie closer to obstacles than the body is wide."""
 _FORBIDDEN = 60.0
 """What a metre through an obstacle costs once there is no other way left."""
 
@@ -29,7 +31,15 @@ def find_way(
         goal: cell.
         through: go through closed cells too, at a high cost.
     """
-    return _search(cost, start[0], start[1], goal[0], goal[1], np.zeros((0, 0), np.bool_), _FORBIDDEN if through else np.inf)
+    return _search(
+        cost,
+        start[0],
+        start[1],
+        goal[0],
+        goal[1],
+        np.zeros((0, 0), np.bool_),
+        _FORBIDDEN if through else np.inf,
+    )
 
 
 def find_nearest(cost: np.ndarray, start: tuple[int, int], goals: np.ndarray) -> np.ndarray:
@@ -79,7 +89,11 @@ def best_turn(
         turn_cost: what a turn costs, metres.
     """
     half = int(math.floor(math.pi / turn + 1e-6))
-    return int(_choose_turn(cost, place[0], place[1], yaw, target[0], target[1], step / CELL, turn, half, turn_cost / CELL))
+    return int(
+        _choose_turn(
+            cost, place[0], place[1], yaw, target[0], target[1], step / CELL, turn, half, turn_cost / CELL
+        )
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -153,6 +167,9 @@ def _search(cost, si, sj, gi, gj, goals, forbidden):
                 there = np.float32(_FORBIDDEN)
             if not there < np.inf:
                 continue
+            if there >= GRAZING and not forbidden < np.inf and max(abs(a - si), abs(b - sj)) > _LEEWAY:
+                if many or max(abs(a - gi), abs(b - gj)) > _LEEWAY:
+                    continue
             length = _DIAGONAL if di != 0 and dj != 0 else 1.0
             value = np.float32(reached[cell] + 0.5 * length * (here + there))
             if value < reached[other]:
