@@ -10,6 +10,8 @@ the reference size give; all else is cut into such blocks, the last one filled u
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -88,6 +90,20 @@ class FrozenBackbone:
         self._block = 1 if self.device.type == "cpu" else _BLOCK_ON_GPU
         self._largest = _LARGEST_ON_CPU if self.device.type == "cpu" else _BLOCK_ON_GPU
         self._same: dict[tuple[int, int], bool] = {}  # (views, threads) -> whether they give what blocks give
+
+    @property
+    def identity(self) -> bytes:
+        """A digest (16 bytes) of all that decides the features of a view: weights, shape, precision, device, torch."""
+        import torch
+
+        how = [
+            self.weights_sha256,
+            json.dumps(self.config.as_dict(), sort_keys=True),
+            self.precision,
+            self.device.type if self.device.type == "cpu" else torch.cuda.get_device_name(self.device),
+            torch.__version__,
+        ]
+        return hashlib.sha256(json.dumps(how).encode()).digest()[:16]
 
     @property
     def image_size(self) -> int:

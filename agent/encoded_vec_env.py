@@ -15,6 +15,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agent.backbone import FrozenBackbone
+from agent.feature_cache import FeatureCache, view_digest
 from poma3d.errors import SettingError
 
 VIEW_KEYS = ("point_map", "valid")
@@ -32,13 +33,16 @@ class EncodedVecEnv(VecEnvWrapper):
     Args:
         venv: of navigation environments, made with the backbone's ``size``.
         backbone: encodes.
+        cache: keeps features; it may be shared, and stays open when the environment is closed.
 
     Raises:
         SettingError: observations without point maps, or of another size than the backbone's.
     """
 
-    def __init__(self, venv: VecEnv, backbone: FrozenBackbone) -> None:
+    def __init__(self, venv: VecEnv, backbone: FrozenBackbone, cache: FeatureCache | None = None) -> None:
         self.backbone = backbone
+        self.cache = cache
+        self._identity = backbone.identity
         super().__init__(venv, observation_space=encoded_space(venv.observation_space, backbone))
 
     def reset(self) -> Observation:
@@ -56,10 +60,16 @@ class EncodedVecEnv(VecEnvWrapper):
             info["terminal_observation"] = {name: value[0] for name, value in observation.items()}
         return encoded, rewards, dones, infos
 
+    def close(self) -> None:
+        """Close the environments and write what the cache has gathered."""
+        if self.cache is not None:
+            self.cache.flush()
+        super().close()
+
     def _encode(self, groups: Sequence[Mapping[str, np.ndarray]]) -> list[Observation]:
         """Groups of observations (n, ...) with features in place of views, all encoded together."""
         points, valid = (np.concatenate([group[name] for group in groups]) for name in VIEW_KEYS)
-        features = self.backbone.encode(points, valid.astype(bool, copy=False))
+        features = self._features(points, valid.astype(bool, copy=False))
         ends = np.cumsum([len(group["valid"]) for group in groups])[:-1]
         parts = {name: np.split(values, ends) for name, values in features.items()}
         return [
@@ -69,6 +79,22 @@ class EncodedVecEnv(VecEnvWrapper):
             }
             for number, group in enumerate(groups)
         ]
+
+    def _features(self, points: np.ndarray, valid: np.ndarray) -> Observation:
+        """The features of views (N, H, W, 3), looked up where they are known."""
+        if self.cache is None:
+            return self.backbone.encode(points, valid)
+        views = [view_digest(*view) for view in zip(points, valid, strict=True)]
+        shapes = self.backbone.feature_shapes
+        found: dict[bytes, Any] = dict(zip(views, self.cache.get(self._identity, views, shapes), strict=True))
+        new = {view: number for number, view in enumerate(views) if found[view] is None}
+        if new:
+            numbers = list(new.values())
+            features = self.backbone.encode(points[numbers], valid[numbers])
+            self.cache.put(self._identity, list(new), features)
+            for row, view in enumerate(new):
+                found[view] = {name: values[row] for name, values in features.items()}
+        return {name: np.stack([found[view][name] for view in views]) for name in shapes}
 
 
 def encoded_space(space: spaces.Space, backbone: FrozenBackbone) -> spaces.Dict:
