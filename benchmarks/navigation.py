@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evaluation import Evaluation, NavigationRun, evaluate
+from benchmarks.evaluation import Evaluation, evaluate
 from benchmarks.machine import command, hardware, versions
+from benchmarks.navigation_run import NavigationRun
 from benchmarks.workers import Misfortune
 from policies.loading import policy_label
 from poma3d.errors import SettingError

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from agent.video import still
 from benchmarks import charts
-from benchmarks.evaluation import job_name
 from benchmarks.navigation import CONTROLS
+from benchmarks.navigation_runner import job_name
 from benchmarks.page import cell, facts, page, section, table, text, tiles, warning
 from benchmarks.results import canonical_key, summarize
 from benchmarks.tables import SHOWN
@@ -88,14 +88,14 @@ def write_report(results_dir: str | os.PathLike[str], out: str | os.PathLike[str
     first = runs[0]
     comparison = _read_json(folder / "summary.json", [])
     config = first.config or comparison.get("config") or {}
-    names = ", ".join(run.name for run in runs if run.name not in CONTROLS) or first.name
+    about = _about(folder, runs)
     task = str(config.get("task") or "navigation")
     count = len(first.records)
     where = config.get("scene") or config.get("episodes") or "unknown scenes"
     lead = f"{count} {'episode' if count == 1 else 'episodes'} of {where}"
     parts = [
         *_notices(runs),
-        _headline(first),
+        _headline(about[0]) if len(about) == 1 else "",
         _comparison(runs),
         _plots(runs),
         _videos(runs, target.parent),
@@ -103,6 +103,7 @@ def write_report(results_dir: str | os.PathLike[str], out: str | os.PathLike[str
         _episodes(runs, target.parent),
         _provenance(first, comparison),
     ]
+    names = ", ".join(run.name for run in about)
     html = page(task, names, lead, [part for part in parts if part], command=f"pomagym view {folder.name}")
     write_text(target, html)
     return target
@@ -119,6 +120,13 @@ def read_runs(folder: Path) -> list[Run]:
     below = sorted(path.parent for path in folder.glob("*/episodes.jsonl")) if folder.is_dir() else []
     runs = [_read_run(path) for path in below]
     return sorted(runs, key=lambda run: CONTROLS.index(run.name) if run.name in CONTROLS else -1)
+
+
+def _about(folder: Path, runs: Sequence[Run]) -> Sequence[Run]:
+    """The runs that a page is about and named after: the folder's own, or all that are compared, controls aside."""
+    if (folder / "episodes.jsonl").exists():
+        return runs[:1]
+    return [run for run in runs if run.name not in CONTROLS] or runs
 
 
 def _neighbours(own: Run) -> list[Run]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.evaluation import NavigationRun
+    from benchmarks.navigation_run import NavigationRun
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Config:
 
 def execute(config: Config) -> int:
     """Run the episodes, show the progress, print the table or the summary."""
-    from benchmarks.evaluation import default_folder, evaluate
+    from benchmarks.evaluation import evaluate
+    from benchmarks.navigation_run import default_folder
     from benchmarks.tables import measures_table, print_table
     from policies.loading import policy_label
     from pomagym.progress import EpisodeBar
@@ -116,7 +117,7 @@ def execute(config: Config) -> int:
 
 def _navigation_run(config: Config) -> NavigationRun:
     """The settings that decide the numbers."""
-    from benchmarks.evaluation import NavigationRun, episode_source, height_and_width
+    from benchmarks.navigation_run import NavigationRun, episode_source, height_and_width
 
     episodes = episode_source(config.episodes)
     scene = config.scene

@@ -46,7 +46,7 @@ class Config(TrainSettings):
 
 def execute(config: Config) -> int:
     """Train, show the progress, print the evaluation of the policy that was kept."""
-    from benchmarks.evaluation import episode_source
+    from benchmarks.navigation_run import episode_source
     from poma3d.errors import UserError
 
     values = {field.name: getattr(config, field.name) for field in fields(TrainSettings)}

@@ -10,16 +10,9 @@ from pathlib import Path
 import pytest
 from flat_room import room_scene
 
-from benchmarks.evaluation import (
-    NavigationRun,
-    NavigationRunnerFactory,
-    by_scene,
-    episode_source,
-    evaluate,
-    height_and_width,
-    job_name,
-    list_jobs,
-)
+from benchmarks.evaluation import by_scene, evaluate
+from benchmarks.navigation_run import NavigationRun, episode_source, height_and_width, list_jobs
+from benchmarks.navigation_runner import NavigationRunnerFactory, job_name
 from benchmarks.results import read_episodes
 from benchmarks.workers import run_jobs
 from envs.scenes.houses import GENERATOR_VERSION

@@ -330,3 +330,27 @@ def test_a_browser_runs_the_page(tmp_path: Path) -> None:
     if not dom:
         pytest.skip("the browser does not start here")
     assert "<title>order 0,1,2,3,4,5,6,7,8,9,10,11</title>" in dom
+
+
+def heading(path: Path) -> str:
+    """What stands in the page's h1."""
+    found = re.search(r"<h1>(.*?)</h1>", path.read_text())
+    assert found is not None
+    return found[1]
+
+
+def test_a_page_is_named_after_what_it_is_about(tmp_path: Path) -> None:
+    """A run's page after its own policy, whatever lies beside; a comparison after all that is compared."""
+    for policy in ("oracle", "planner", "walker", "random"):
+        write_run(tmp_path / "bench" / policy, policy)
+    assert heading(write_report(tmp_path / "bench" / "random")) == "random"
+    both = write_report(tmp_path / "bench")
+    assert heading(both) == "planner, walker"
+    assert 'class="tiles"' not in both.read_text(), "no large numbers of one of several"
+    for policy in ("oracle", "random"):
+        write_run(tmp_path / "controls" / policy, policy)
+    assert heading(write_report(tmp_path / "controls")) == "oracle, random"
+    write_run(tmp_path / "controls" / "planner", "planner")
+    alone = write_report(tmp_path / "controls")
+    assert heading(alone) == "planner"
+    assert 'class="tiles"' in alone.read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from agent.policy import Policy
 from agent.rollout import run_episode
-from benchmarks.evaluation import NavigationRun, list_jobs, make_environment
+from benchmarks.navigation_run import NavigationRun, list_jobs, make_environment
 from policies.greedy_follower import FORWARD, LEFT, RIGHT, STOP, GreedyFollower
 from policies.scripted import POLICIES, ForwardPolicy, RandomPolicy, make_policy
 from poma3d.errors import SettingError
