@@ -284,7 +284,7 @@ def test_augmentation_stays_in_its_ranges_and_turns_round_the_centroid() -> None
     assert (moves.max(axis=0) <= 1).all()
     for change in changes:
         np.testing.assert_allclose(change.centre, centroid, atol=1e-5)
-    still = AugmentSettings(turns="none", scale=(1.0, 1.0), translation=0.0)
+    still = AugmentSettings(turns="none", scale=(1.0, 1.0), translation=0.0, lift=0.0)
     same = draw_change(still, views.point_map, views.valid, np.random.default_rng(0))
     np.testing.assert_allclose(same.matrix, np.eye(4), atol=1e-6)
 

@@ -186,6 +186,10 @@ class PointMapEncoder(nn.Module):
             scene=cls.mean(1) if len(views) == 2 else None,
         )
 
+    def patch_embeddings(self, patch_tokens: Tensor) -> Tensor:
+        """Patch tokens (..., C) through the norm and projection of CLS: (..., D), to be compared with words."""
+        return self.clip.visual_projection(self.clip.vision_model.post_layernorm(patch_tokens))
+
     def _flat_keep(self, keep: Tensor, views: tuple[int, ...]) -> Tensor:
         """``keep`` as (N, K), checked."""
         if keep.dtype != torch.int64 or keep.ndim != len(views) + 1 or tuple(keep.shape[:-1]) != views:

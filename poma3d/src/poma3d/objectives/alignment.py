@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from poma3d.errors import SettingError
 from poma3d.objectives.gather import gather_rows, rank, ranks
+from poma3d.objectives.regions import region_loss
 from poma3d.objectives.settings import AlignmentSettings
 
 NOTHING = 0
@@ -53,19 +54,30 @@ class AlignmentBatch:
     """(B,) int64: the same number for the same words; `NOTHING` for a scene without a caption."""
     view_image: Tensor | None = None
     """(B, V, D) of the views' pictures; a scene's picture is their mean."""
+    patches: Tensor | None = None
+    """(B, V, K, D) of the patches that the context encoder saw."""
+    patch_shares: Tensor | None = None
+    """(B, V, K, C) which categories each of them shows (`poma3d.objectives.regions.patch_shares`)."""
+    words: Tensor | None = None
+    """(C, D) of the categories' names."""
 
 
 class Alignment(nn.Module):
-    """The alignment objective; its one weight is the logarithm of the scale."""
+    """The alignment objective; its weights are the logarithm of the scale, and that of the regions' where used."""
 
     def __init__(self, settings: AlignmentSettings | None = None) -> None:
         super().__init__()
         self.settings = settings or AlignmentSettings()
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.settings.temperature)))
+        if self.settings.region_weight > 0:
+            self.region_log_scale = nn.Parameter(self.log_scale.detach().clone())
 
     def scale(self) -> Tensor:
         """The factor of the cosines."""
-        return self.log_scale.clamp(max=math.log(self.settings.largest_scale)).exp()
+        return self._bounded(self.log_scale)
+
+    def _bounded(self, log_scale: Tensor) -> Tensor:
+        return log_scale.clamp(max=math.log(self.settings.largest_scale)).exp()
 
     def forward(self, batch: AlignmentBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the terms that the batch has targets for, and each term on its own.
@@ -99,6 +111,19 @@ class Alignment(nn.Module):
                     )
                     terms[f"loss_{name}"] = term.detach()
                     loss = loss + weight * term
+        if settings.region_weight > 0:
+            if batch.patches is None or batch.patch_shares is None or batch.words is None:
+                raise SettingError(
+                    "region_weight above 0 needs data whose pixels have categories, and a text tower"
+                )
+            term = region_loss(
+                batch.patches.flatten(0, 1),  # (B, V, K, D) -> (B V, K, D)
+                batch.patch_shares.flatten(0, 1),
+                batch.words,
+                self._bounded(self.region_log_scale),
+            )
+            terms["loss_regions"] = term.detach()
+            loss = loss + settings.region_weight * term
         if not terms:
             raise SettingError("alignment needs captions or pictures, and this batch has neither")
         return loss, {"loss_alignment": loss.detach(), **terms, "scale": self.scale().detach()}

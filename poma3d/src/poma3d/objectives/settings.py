@@ -20,16 +20,20 @@ class AlignmentSettings:
     """Weight of L_view; 0 leaves it out."""
     scene_weight: float = 1.0
     """Weight of L_scene; 0 leaves it out. A single view is a scene of its own, so the warm-up leaves it out."""
+    region_weight: float = 0.0
+    """Weight of the alignment of patches with words (`poma3d.objectives.regions`), which is ours and not the
+    paper's; it needs data whose pixels have categories."""
     temperature: float = 0.07
     """At the start, as in CLIP; the scale is its inverse and is learned."""
     largest_scale: float = 100.0
     """The scale does not grow beyond this; CLIP's bound."""
 
     def __post_init__(self) -> None:
-        if min(self.view_weight, self.scene_weight) < 0 or self.view_weight + self.scene_weight == 0:
+        weights = (self.view_weight, self.scene_weight, self.region_weight)
+        if min(weights) < 0 or self.view_weight + self.scene_weight == 0:
             raise SettingError(
-                f"the weights of L_view and L_scene must not be negative nor both 0,"
-                f" found {self.view_weight} and {self.scene_weight}"
+                "the weights of L_view and L_scene must not be negative nor both 0, that of regions not negative,"
+                f" found {', '.join(map(str, weights))}"
             )
         if not 0 < self.temperature <= 1 or not self.largest_scale >= 1 / self.temperature:
             raise SettingError(

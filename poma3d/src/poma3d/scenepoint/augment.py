@@ -93,4 +93,5 @@ def draw_change(
     # plane by plane: eight times faster than one sum over the last axis but one; points that are not valid are 0
     total = np.array([point_map[..., axis].sum(dtype=np.float64) for axis in range(3)])
     turn = {"none": 0.0, "quarter": quarters * math.pi / 2, "any": any_turn}[settings.turns]
-    return SceneChange(turn, scale, settings.translation * moves, total / max(int(valid.sum()), 1))
+    reach = np.array([settings.translation, settings.translation, settings.lift])
+    return SceneChange(turn, scale, reach * moves, total / max(int(valid.sum()), 1))

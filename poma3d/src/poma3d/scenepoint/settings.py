@@ -26,7 +26,9 @@ class AugmentSettings:
     scale: tuple[float, float] = (0.75, 1.25)
     """Smallest and largest factor about that centroid; (1, 1) leaves the size alone."""
     translation: float = 1.0
-    """Farthest move along each axis either way, metres; 0 leaves the place alone."""
+    """Farthest move along x and y either way, metres; 0 leaves the place alone."""
+    lift: float = 1.0
+    """Farthest move along z either way, metres."""
     agent_share: float = 0.0
     """Share of the draws that are seen by an agent instead: the origin lies on the floor below one of the views'
     cameras, x goes its way, off by 0.2 m and 10 degrees (one standard deviation). Needs files with cameras, of a
@@ -36,8 +38,9 @@ class AugmentSettings:
         low, high = self.scale
         if not 0 < low <= high:
             raise SettingError(f"scale must be (smallest, largest) above 0, found {self.scale!r}")
-        if not 0 <= self.translation < float("inf"):
-            raise SettingError(f"translation must be at least 0 m, found {self.translation!r}")
+        for name in ("translation", "lift"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise SettingError(f"{name} must be at least 0 m, found {getattr(self, name)!r}")
         if self.turns not in ("none", "quarter", "any") or not 0 <= self.agent_share <= 1:
             raise SettingError(
                 "turns must be none, quarter or any and agent_share lie in [0, 1],"

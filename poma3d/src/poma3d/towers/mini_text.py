@@ -37,7 +37,7 @@ class MiniTextConfig:
     """Channels of a text's embedding, D; that of the mini encoder."""
     width: int = 192
     """Channels of a token, C; the heads divide it."""
-    depth: int = 4
+    depth: int = 2
     """Number of transformer layers."""
     heads: int = 3
     """Number of attention heads."""

@@ -1,4 +1,8 @@
-"""The log of a stage: JSON lines, and TensorBoard's events where TensorBoard is installed."""
+"""The log of a stage: JSON lines, and TensorBoard's events where TensorBoard is installed.
+
+The lines are what counts. TensorBoard's file is written anew from them when a run is resumed: a kill takes the events
+of its last minutes, and what it does about steps that come twice depends on the names of the files.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ class Log:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(folder, f"cannot be made ({error.strerror})") from error
+        kept: list[dict[str, Any]] = []
         if self.path.exists():
             kept = [line for line in read_log(folder) if line["step"] <= step]
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -33,7 +38,12 @@ class Log:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:
             return
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        events = folder / "tensorboard"
+        for old in events.glob("events.out.tfevents.*"):
+            old.unlink()
+        self._board = SummaryWriter(str(events), purge_step=0)
+        for line in kept:
+            self._show(line)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append a record that has a ``step``.
@@ -46,13 +56,17 @@ class Log:
                 stream.write(json.dumps(record) + "\n")
         except OSError as error:
             raise FileError(self.path, f"cannot be written ({error.strerror})") from error
-        if self._board is not None:
-            for name, value in record.items():
-                if name != "step" and isinstance(value, int | float):
-                    self._board.add_scalar(name, value, record["step"])
+        self._show(record)
+
+    def _show(self, record: Mapping[str, Any]) -> None:
+        if self._board is None:
+            return
+        for name, value in record.items():
+            if name != "step" and isinstance(value, int | float):
+                self._board.add_scalar(name, value, record["step"])
 
     def close(self) -> None:
-        """Flush what TensorBoard holds back."""
+        """End TensorBoard's file."""
         if self._board is not None:
             self._board.close()
 

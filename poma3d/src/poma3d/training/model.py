@@ -6,19 +6,20 @@ Shapes: B scenes, V views, H x W pixels, P patches, D embedding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from poma3d.encoder import PointMapEncoder
+from poma3d.encoder import Encoding, PointMapEncoder
 from poma3d.objectives.alignment import NOTHING, Alignment, AlignmentBatch
 from poma3d.objectives.collapse import effective_rank, feature_deviation
 from poma3d.objectives.ema import target_copy
 from poma3d.objectives.jepa import JepaBatch, PomaJepa
 from poma3d.objectives.masks import multi_block_masks, random_patches
+from poma3d.objectives.regions import patch_shares
 from poma3d.objectives.settings import JepaSettings
 from poma3d.scenepoint import SceneBatch
 from poma3d.towers import ImageTower, TextTower
@@ -36,6 +37,7 @@ class Pretraining(nn.Module):
         jepa: POMA-JEPA's settings, whose loss the stage decides.
         text: the text tower; an `nn.Module` that wants gradients trains along and is part of the checkpoints.
         image: the image tower, frozen.
+        categories: names of what the batches' ``semantics`` index, for the alignment of regions.
         seed: of the predictor's weights.
     """
 
@@ -47,12 +49,14 @@ class Pretraining(nn.Module):
         text: TextTower | None,
         image: ImageTower | None = None,
         *,
+        categories: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.context_encoder = encoder.train()
         self.target_encoder = target_copy(encoder)
         self.align_masked = stage.align_masked
+        self.categories = tuple(categories)
         self.alignment = Alignment(stage.alignment)
         self.jepa = None
         if stage.objective != "alignment":
@@ -97,13 +101,18 @@ class Pretraining(nn.Module):
         keep, masked = masks or (None, None)
         if self.jepa is None or keep is None or masked is None:
             features = context = self.context_encoder(batch.point_map, batch.valid, keep)
-            loss, metrics = self.alignment(self._alignment_batch(batch, context.cls))
+            loss, metrics = self.alignment(self._alignment_batch(batch, context, keep))
         else:
             with torch.no_grad():
                 features = target = self.target_encoder(batch.point_map, batch.valid)
             context = self.context_encoder(batch.point_map, batch.valid, keep)
-            whole = context if self.align_masked else self.context_encoder(batch.point_map, batch.valid)
-            loss, metrics = self.alignment(self._alignment_batch(batch, whole.cls))
+            if self.align_masked:
+                aligned = self._alignment_batch(batch, context, keep)
+            else:
+                aligned = self._alignment_batch(
+                    batch, self.context_encoder(batch.point_map, batch.valid), None
+                )
+            loss, metrics = self.alignment(aligned)
             loss_jepa, metrics_jepa = self.jepa(
                 JepaBatch(
                     context_tokens=context.patch_tokens,
@@ -121,8 +130,9 @@ class Pretraining(nn.Module):
             metrics["deviation_patches"] = feature_deviation(features.patch_tokens)
         return loss, {"loss": loss.detach(), **metrics}
 
-    def _alignment_batch(self, batch: SceneBatch, views: Tensor) -> AlignmentBatch:
-        """The targets of both alignment losses, from the texts and pictures of the batch."""
+    def _alignment_batch(self, batch: SceneBatch, encoding: Encoding, keep: Tensor | None) -> AlignmentBatch:
+        """The targets of the alignment losses, from the texts, pictures and categories of the batch."""
+        views = encoding.cls
         B, V = batch.view_indices.shape
         device = views.device
         scenes = [f"{source}\0{scan}" for source, scan in zip(batch.sources, batch.scan_ids, strict=True)]
@@ -150,6 +160,23 @@ class Pretraining(nn.Module):
         if self.image is not None and batch.images is not None:
             pictures = self.image.encode(batch.images.flatten(0, 1))  # (B, V, P, P, 3) -> (B V, D)
             aligned = replace(aligned, view_image=pictures.reshape(B, V, -1).to(device))
+        if (
+            self.alignment.settings.region_weight > 0
+            and batch.semantics is not None
+            and self.text is not None
+        ):
+            semantics, side = batch.semantics.flatten(0, 1), self.context_encoder.config.patch_size
+            shares = patch_shares(semantics, side, len(self.categories)).unflatten(0, (B, V))  # (B, V, P, C)
+            if keep is not None:
+                shares = shares.gather(
+                    2, keep[..., None].expand(-1, -1, -1, shares.shape[-1])
+                )  # (B, V, K, C)
+            aligned = replace(
+                aligned,
+                patches=self.context_encoder.patch_embeddings(encoding.patch_tokens),
+                patch_shares=shares,
+                words=self.text.encode(self.categories).to(device),
+            )
         return aligned
 
 

@@ -83,14 +83,14 @@ def pretrain(
     for name, stage, data in settings.stages():
         folder = out / name
         done = folder / DONE
-        following = Pretraining(make_encoder(settings), stage, settings.jepa, text, image, seed=settings.seed)
+        loader = make_loader(settings, stage, data, accelerator)
+        following = make_model(settings, stage, loader, text, image)
         if model is not None:
             hand_over(model, following)
         if done.exists():
             measures = json.loads(done.read_text())["measures"]
             load_weights(following, folder)
         else:
-            loader = make_loader(settings, stage, data, accelerator)
             training = Stage(
                 name,
                 stage,
@@ -132,8 +132,8 @@ def dry_run(settings: PretrainSettings) -> list[dict[str, Any]]:
     text, image = make_towers(settings, None, accelerator)
     facts = []
     for name, stage, data in settings.stages():
-        model = Pretraining(make_encoder(settings), stage, settings.jepa, text, image, seed=settings.seed)
         loader = make_loader(settings, stage, data, accelerator)
+        model = make_model(settings, stage, loader, text, image)
         training = Stage(name, stage, settings, model, loader, accelerator, None)
         batches = iter(loader)
         training.take_step(batches)  # the first one pays for what is made once
@@ -188,6 +188,25 @@ def make_encoder(settings: PretrainSettings) -> PointMapEncoder:
             torch.manual_seed(settings.seed)
             encoder.add_lora(settings.lora_settings)
     return encoder
+
+
+def make_model(
+    settings: PretrainSettings,
+    stage: StageSettings,
+    loader: SceneLoader,
+    text: TextTower | None,
+    image: ImageTower | None,
+) -> Pretraining:
+    """Everything that trains in a stage, from the run's first weights."""
+    return Pretraining(
+        make_encoder(settings),
+        stage,
+        settings.jepa,
+        text,
+        image,
+        categories=loader.dataset.categories,
+        seed=settings.seed,
+    )
 
 
 def make_towers(
@@ -251,7 +270,8 @@ def hand_over(before: Pretraining, after: Pretraining) -> None:
     """Start ``after`` from the context encoder and the scale of ``before``; its target encoder becomes a copy."""
     after.context_encoder.load_state_dict(before.context_encoder.state_dict())
     after.target_encoder.load_state_dict(before.context_encoder.state_dict())
-    after.alignment.load_state_dict(before.alignment.state_dict())
+    # strict=False: one stage may align regions, with a scale of their own, and the other not
+    after.alignment.load_state_dict(before.alignment.state_dict(), strict=False)
     if after.text_tower is not None and before.text_tower is not None:
         after.text_tower.load_state_dict(before.text_tower.state_dict())
 

@@ -110,6 +110,7 @@ class StageSettings:
             augment=self.augmentation if self.augment else None,
             captions=self.captions,
             images=images,
+            labels=self.alignment.region_weight > 0,
             bad_scenes=bad_scenes,
         )
 
@@ -200,6 +201,8 @@ class PretrainSettings:
 
 
 _ALIGN_VIEWS = AlignmentSettings(scene_weight=0.0)
+_ANYWHERE = AugmentSettings(turns="any", scale=(0.9, 1.1), translation=3.0, lift=0.05, agent_share=0.5)
+"""Point maps of any heading and place, half of them as an agent sees them; the floor stays the floor."""
 
 PRESETS: dict[str, PretrainSettings] = {
     "mini": PretrainSettings(
@@ -207,20 +210,30 @@ PRESETS: dict[str, PretrainSettings] = {
         out="",
         encoder=ENCODERS["mini"],
         warm_up=StageSettings(
-            steps=1500,
-            batch=128,
+            steps=2600,
+            batch=64,
             objective="alignment",
             single_views=True,
-            optimiser=OptimiserSettings(learning_rate=2e-4, warmup_steps=200, ema_start=0.99),
-            alignment=_ALIGN_VIEWS,
+            seen=0.5,
+            captions=3,
+            optimiser=OptimiserSettings(
+                learning_rate=5e-4, warmup_steps=100, weight_decay=0.05, clip=1.0, ema_start=0.99
+            ),
+            alignment=AlignmentSettings(scene_weight=0.0, region_weight=1.0),
+            augmentation=_ANYWHERE,
         ),
         main=StageSettings(
-            steps=2500,
+            steps=500,
             batch=16,
             objective="chamfer",
             views=8,
             align_masked=True,
-            optimiser=OptimiserSettings(learning_rate=2e-4, warmup_steps=200),
+            captions=3,
+            optimiser=OptimiserSettings(
+                learning_rate=3e-4, warmup_steps=50, weight_decay=0.05, clip=1.0, ema_start=0.99
+            ),
+            alignment=AlignmentSettings(region_weight=1.0),
+            augmentation=_ANYWHERE,
         ),
         jepa=JepaSettings(width=96, depth=3, heads=3),
     ),
