@@ -7,6 +7,7 @@ import gymnasium
 ENVIRONMENTS = {
     "pomagym/PointNav-v0": "envs.pointnav:PointNavEnv",
     "pomagym/ObjectNav-v0": "envs.objectnav:ObjectNavEnv",
+    "pomagym/NextStep-v0": "envs.next_step:NextStepEnv",
     "pomagym/Localization-v0": "envs.localization:LocalizationEnv",
 }
 """Where each environment is found, by its id."""

@@ -40,14 +40,22 @@ class Choice:
 
 
 def choose(
-    pools: Sequence[Pool], count: int, rng: np.random.Generator, *, levels: int = len(LEVELS)
+    pools: Sequence[Pool],
+    count: int,
+    rng: np.random.Generator,
+    *,
+    near_share: float = 0.6,
+    levels: int = len(LEVELS),
 ) -> tuple[list[Choice], dict[str, int]]:
     """Choose groups, scenes as evenly as they offer, every signature once before any comes again, kinds in turn.
+
+    The samples of a group also have in common whether the goal is in sight.
 
     Args:
         pools: the candidates, a scene each.
         count: samples wanted; rounded up to whole groups, fewer where there are not as many.
         rng: what is random.
+        near_share: share of the groups with the goal in sight, as far as there are so many.
         levels: how many of `LEVELS` groups may be of; 1 allows whole signatures only.
 
     Returns:
@@ -60,16 +68,12 @@ def choose(
     for level, name in enumerate(LEVELS[:levels]):
         before = len(groups)
         offers = table.offers(level)
-        while offers and len(groups) < wanted:
-            going_on = []
-            for which in table.order(offers):
-                if len(groups) == wanted:
-                    break
-                group = table.pick(offers[which])
-                if group:
-                    groups.append(group)
-                    going_on.append(offers[which])
-            offers = going_on
+        near = [offer for offer in offers if table.is_near(offer)]
+        far = [offer for offer in offers if not table.is_near(offer)]
+        missing = wanted - before
+        groups += table.fill(near, round(near_share * missing))
+        groups += table.fill(far, wanted - len(groups))
+        groups += table.fill(near, wanted - len(groups))
         kinds[name] = len(groups) - before
     choices = [
         Choice(int(table.pool[row]), int(table.candidate[row]), number)
@@ -93,6 +97,7 @@ class _Table:
         self.pool = np.repeat(np.arange(len(pools), dtype=np.int32), sizes)
         self.candidate = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
         self._cell = cells_of(np.concatenate([pool.angle for pool in pools]))
+        self._near = np.concatenate([pool.in_sight for pool in pools])
         self._taken = np.zeros(len(self.pool), dtype=bool)
         self._load = np.zeros(len(pools), dtype=np.int64)
         self._luck = rng.random(len(self.pool), dtype=np.float32)
@@ -101,7 +106,7 @@ class _Table:
 
     def offers(self, level: int) -> list[list[np.ndarray]]:
         """For every key of a level that allows a group, its rows in each cell."""
-        slots = _keys(self._pools, level) * _CELLS + self._cell
+        slots = (_keys(self._pools, level) * 2 + self._near) * _CELLS + self._cell
         order = np.argsort(slots, kind="stable")
         present, first = np.unique(slots[order], return_index=True)
         ends = np.append(first[1:], len(order))
@@ -116,6 +121,25 @@ class _Table:
             if any(all(len(rows[cell]) for cell in kind) for kind in _KINDS):
                 found.append(rows)
         return found
+
+    def is_near(self, offer: list[np.ndarray]) -> bool:
+        """Whether the goals of an offer are in sight."""
+        return bool(self._near[next(rows[0] for rows in offer if len(rows))])
+
+    def fill(self, offers: list[list[np.ndarray]], wanted: int) -> list[list[int]]:
+        """At most so many groups of some offers, round after round until none has any left."""
+        groups: list[list[int]] = []
+        while offers and len(groups) < wanted:
+            going_on = []
+            for which in self.order(offers):
+                if len(groups) == wanted:
+                    break
+                group = self.pick(offers[which])
+                if group:
+                    groups.append(group)
+                    going_on.append(offers[which])
+            offers = going_on
+        return groups
 
     def order(self, offers: list[list[np.ndarray]]) -> list[int]:
         """The offers in a random order in which the kinds of situation take turns."""

@@ -85,7 +85,7 @@ def generate_msnn(
     if not pools:
         raise SceneError(next(iter(problems.values()), "no scenes to make samples of"))
     rng = dice("msnn choice", settings.seed, count, *names)
-    choices, groups = choose(pools, count, rng, levels=levels)
+    choices, groups = choose(pools, count, rng, near_share=settings.near_share, levels=levels)
     if len(choices) < count:
         raise SceneError(
             f"{len(pools)} scenes offer {len(choices)} of {count} balanced samples; ask for fewer, name more scenes"
@@ -129,6 +129,7 @@ def _sample(pool: Pool, candidate: int, group: int, number: int, settings: MsnnS
             "path": "straight" if settings.straight else "shortest",
             "geodesic_distance": round(way.length, 4),
             "first_leg": round(way.leg, 4),
+            "in_sight": bool(pool.in_sight[candidate]),
             "group": group,
         },
     )

@@ -12,7 +12,7 @@ from envs.episodes.view_points import scene_of
 from envs.msnn.goals import Way, goals_of, way_to
 from envs.msnn.names import Name, Names
 from envs.msnn.settings import MsnnSettings
-from envs.msnn.situations import Situation, SituationFinder
+from envs.msnn.situations import NOT_LANDMARKS, SEEN, Situation, SituationFinder
 from envs.msnn.surroundings import look_around
 from envs.scenepoint_export.export import scan_id_of
 from envs.scenepoint_export.sightings import Boxes
@@ -26,6 +26,8 @@ from poma3d.errors import SceneError
 
 _STEP = 22.5
 _DRAWS = 20
+_BESIDE, _BROAD = 0.5, 0.4
+"""Metres: from a thing to places beside it, and the least width of such a thing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Pool:
     """(C,) int32."""
     angle: np.ndarray
     """(C,) float64 degrees in [0, 360): the answers."""
+    in_sight: np.ndarray
+    """(C,) bool: the goal can be seen from the place, wherever the agent looks."""
 
 
 def scene_pool(scene: Scene, settings: MsnnSettings) -> Pool:
@@ -72,9 +76,10 @@ def simulator_pool(simulator: Simulator, settings: MsnnSettings) -> Pool:
     scan_id = scan_id_of(scene.scene_id)
     rng = dice("msnn", settings.seed, scan_id)
     names, boxes = Names(scene), Boxes(scene)
-    places = _places(simulator, settings.places, rng)
+    places = _places(simulator, names, boxes, settings.places, rng)
     goals = goals_of(simulator, names, boxes, settings, rng)
-    finder = SituationFinder(scene, names, boxes, places, look_around(simulator, places), settings)
+    around = look_around(simulator, places)
+    finder = SituationFinder(scene, names, boxes, places, around, settings)
     found = [situation for place in range(len(places)) for situation in finder.at(place, rng)]
     situations = _varied(found, settings.situations, rng)
     if not goals or not situations:
@@ -85,35 +90,75 @@ def simulator_pool(simulator: Simulator, settings: MsnnSettings) -> Pool:
     ways = [[way_to(goal, place, straight=settings.straight) for goal in goals] for place in places]
     taken = _spoken_of(situations, [goal.instance for goal in goals])
     situation, goal, angle = _candidates(situations, taken, ways, settings)
+    instances = np.array([goal_.instance for goal_ in goals])[goal]
+    in_sight = around.share[np.array([found_.place for found_ in situations])[situation], instances] >= SEEN
+    far = rng.permutation(np.flatnonzero(~in_sight))[: settings.far_candidates]
+    kept = np.sort(np.concatenate([np.flatnonzero(in_sight), far]))
     named = [(goal_.instance, goal_.name) for goal_ in goals]
-    return Pool(scene.scene_id, scan_id, places, situations, named, ways, situation, goal, angle)
+    return Pool(
+        scene.scene_id,
+        scan_id,
+        places,
+        situations,
+        named,
+        ways,
+        situation[kept],
+        goal[kept],
+        angle[kept],
+        in_sight[kept],
+    )
 
 
-def _places(simulator: Simulator, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Places (P, 3) on floors, on whole tenths of a millimetre as files keep them."""
+def _places(
+    simulator: Simulator, names: Names, boxes: Boxes, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Places (P, 3) on floors, half of them beside things that are the only ones of their kind.
+
+    Coordinates are whole tenths of a millimetre, as files keep them.
+    """
     surface = simulator.surface
-    points = np.zeros((0, 3))
-    for _ in range(_DRAWS):
-        drawn = (
-            np.stack([surface.random_navigable_point(rng) for _ in range(count)]).astype(np.float64).round(4)
-        )
-        good = on_ground(surface, drawn, GroundSettings()) & np.asarray(surface.is_navigable(drawn))
-        points = np.concatenate([points, drawn[good]])
-        if len(points) >= count:
-            return points[:count]
-    if not len(points):
+    known = np.isfinite(boxes.low).all(axis=1)
+    things = [
+        index
+        for index in np.flatnonzero(known)
+        if (name := names.of(int(index))) is not None
+        and name.room is None
+        and name.category not in NOT_LANDMARKS
+        and (boxes.high[index] - boxes.low[index])[[0, 2]].max() >= _BROAD
+    ]
+    found = []
+    for wanted, beside in ((count // 2 if things else 0, True), (count, False)):
+        points = np.zeros((0, 3))
+        for _ in range(_DRAWS if wanted else 0):
+            drawn = np.stack([surface.random_navigable_point(rng) for _ in range(wanted)]).astype(np.float64)
+            if beside:
+                thing = rng.choice(things, wanted)
+                low, high = boxes.low[thing] - _BESIDE, boxes.high[thing] + _BESIDE
+                drawn[:, [0, 2]] = (low + (high - low) * rng.random((wanted, 3)))[:, [0, 2]]
+            drawn = drawn.round(4)
+            good = np.asarray(surface.is_navigable(drawn)) & on_ground(surface, drawn, GroundSettings())
+            points = np.concatenate([points, drawn[good]])
+            if len(points) >= wanted:
+                break
+        found.append(points[:wanted])
+    places = np.concatenate(found)[:count]
+    if not len(places):
         raise SceneError(f"{simulator.scene_id}: has no floor large enough to walk about on")
-    return points
+    return places
 
 
 def _varied(found: list[Situation], most: int, rng: np.random.Generator) -> list[Situation]:
-    """At most so many of the situations, of every kind and side as equally many as there are."""
+    """At most so many of the situations, of every kind as equally many as there are, facing thrice as often."""
     if not found:
         return []
     groups: dict[tuple[str, str], list[int]] = {}
     for index in rng.permutation(len(found)):
         groups.setdefault((found[index].kind, found[index].side), []).append(int(index))
-    turn = sorted((rank, index) for group in groups.values() for rank, index in enumerate(group))
+    turn = sorted(
+        (rank // (3 if side == "facing" else 1), index)
+        for (_, side), group in groups.items()
+        for rank, index in enumerate(group)
+    )
     return [found[index] for index in sorted(index for _, index in turn[:most])]
 
 

@@ -35,10 +35,12 @@ _STANDS_ON_FLOOR = 0.45
 """How far above the floor an object may begin for one to stand beside it, metres."""
 _LOWEST = 0.3
 """How high above the floor it must end: nobody stands beside a rug."""
-_SEEN = 0.002
+SEEN = 0.002
 """Share of all around that a landmark takes at least."""
 _NEAR, _FAR = 0.6, 6.0
 """Metres to what one faces."""
+_MOST_FACED = 6
+"""Of what is seen from a place only the most conspicuous is spoken of."""
 _JITTER = math.radians(8.0)
 """A direction in words is right within this."""
 _TURN = math.radians(100.0)
@@ -147,8 +149,9 @@ class SituationFinder:
             rng: how far the headings are off, within what the words allow.
         """
         share, distance = self._around.share[place], self._around.distance[place]
-        seen = [index for index in self._marks_at[place] if share[index] >= _SEEN]
+        seen = [index for index in self._marks_at[place] if share[index] >= SEEN]
         faced = [index for index in seen if _NEAR <= distance[index] <= _FAR]
+        faced = sorted(faced, key=lambda index: -share[index])[:_MOST_FACED]
         near = [
             index for index in seen if self._reach[place, index] <= _BETWEEN and self._stands[place, index]
         ]
