@@ -32,15 +32,16 @@ from pomagym.quiet_help import quiet
 
 COMMANDS: dict[str, str] = {
     "run": "run navigation episodes with a policy; writes results, video, 3D recording",
-    "bench": "navigation | retrieval | throughput: what policies and encoders reach, beside their controls",
+    "bench": "navigation | localization | msnn | qa | ...: policies, heads and encoders beside their controls",
     "train": "train a policy on frozen features: dagger, ppo or recurrent-ppo; resumes exactly",
+    "train-head": "train a head that answers from a scene and a text (MSNN, question answering) on frozen features",
     "pretrain": "train the backbone: a warm-up, then alignment with POMA-JEPA; resumes exactly",
     "scenes": "list | generate | export | convert | check: scenes, and point-map data made from them or from scans",
-    "episodes": "generate | check: episode files in Habitat's format",
+    "episodes": "generate | check | msnn: episode files in Habitat's format; situations with directions",
     "view": "look at a scene, an episode or a results folder",
     "doctor": "what this machine can do, and the one command that mends what is missing",
 }
-"""Name of each command and what it does; `pomagym.NAME` is its module."""
+"""Name of each command and what it does; `pomagym.NAME` is its module, with _ for -."""
 
 EXAMPLES = """\
 examples:
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}")
     before = _end_on_sigterm()
     try:
-        command = importlib.import_module(f"pomagym.{name}")
+        command = importlib.import_module(f"pomagym.{name.replace('-', '_')}")
         return command.execute(_parse(name, command.Config, rest))
     except UserError as error:
         return _fail(str(error))

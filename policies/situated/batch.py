@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from policies.situated.features import SceneFeatures
 from policies.situated.posed import PosedFeatures, by_scene
 from policies.situated.samples import Sample
 from policies.situated.settings import HeadSettings
@@ -31,6 +32,8 @@ class HeadBatch:
     """(S, V) bool: False where a scene has fewer views."""
     tokens: Tensor
     """(S, K, C) patch tokens."""
+    view_of: Tensor
+    """(S, K) int64: which view each patch belongs to."""
     centres: Tensor
     """(S, K, 3) scene frame, metres."""
     patch_seen: Tensor
@@ -128,6 +131,9 @@ class Batcher:
             views=_padded([scenes[scan].cls for scan, _ in groups]),
             view_seen=_padded([np.ones(len(scenes[scan].cls), bool) for scan, _ in groups]).bool(),
             tokens=_padded(tokens),
+            view_of=_padded(
+                [_view_of(scenes[s], at) for (s, _), at in zip(groups, patches, strict=True)]
+            ).long(),
             centres=_padded([scenes[s].centres[at] for (s, _), at in zip(groups, patches, strict=True)]),
             patch_seen=_padded([np.ones(len(at), bool) for at in patches]).bool(),
             location=torch.from_numpy(np.stack([posed[scan].location[row] for scan, row in rows])),
@@ -137,13 +143,18 @@ class Batcher:
             counts=counts,
         )
 
-    def _counts(self, scene, at: np.ndarray) -> np.ndarray:
+    def _counts(self, scene: SceneFeatures, at: np.ndarray) -> np.ndarray:
         """(k, W) pixels of each of the training scenes' categories."""
         wide = np.zeros((len(at), len(self._categories)), np.float32)
         for column, name in enumerate(scene.categories):
             if name in self._categories:
                 wide[:, self._categories[name]] += scene.counts[at, column]
         return wide
+
+
+def _view_of(scene: SceneFeatures, at: np.ndarray) -> np.ndarray:
+    """(k,) views of the scene's patches ``at``."""
+    return at // (len(scene.tokens) // len(scene.cls))
 
 
 def _padded(arrays: Sequence[np.ndarray]) -> Tensor:
@@ -157,7 +168,7 @@ def _padded(arrays: Sequence[np.ndarray]) -> Tensor:
 
 def _blind(texts: list[str], samples: Sequence[Sample], yaw: np.ndarray) -> HeadBatch:
     """A batch without scenes, for the controls."""
-    none = torch.zeros(1, 0, 0)
+    none = torch.zeros(1, 0, 1)
     location = np.array([s.location or (0.0, 0.0, 0.0) for s in samples], np.float32)
     return HeadBatch(
         texts=texts,
@@ -165,6 +176,7 @@ def _blind(texts: list[str], samples: Sequence[Sample], yaw: np.ndarray) -> Head
         views=none,
         view_seen=none[..., 0].bool(),
         tokens=none,
+        view_of=none[..., 0].long(),
         centres=torch.zeros(1, 0, 3),
         patch_seen=none[..., 0].bool(),
         location=torch.from_numpy(location),

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from policies.situated.first_leg import Plan, draw_plan
 from poma3d.errors import FileError, SettingError
 from poma3d.files import atomic_path
 from poma3d.pointmap import resize
 from poma3d.pointmap.resize import sample_pixels
 from poma3d.scenepoint.folder import ScenePointFolder
 from poma3d.scenepoint.scene_file import NO_ID, SceneFile, StoredViews
-from policies.situated.first_leg import Plan, draw_plan
 
 _FORMAT = "pomagym.scene_features/1"
 _IN_MEMORY = 768 * 2**20

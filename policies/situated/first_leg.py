@@ -73,9 +73,8 @@ def draw_plan(points: np.ndarray, floor: float) -> Plan:
     solid = np.zeros(shape, bool)
     solid[tuple(index[height > BODY[0]].T)] = True
     reach = math.ceil(RADIUS / CELL)
-    cells[distance_transform_edt(~np.pad(solid, reach))[reach:-reach, reach:-reach] <= RADIUS / CELL] = (
-        _BLOCKED
-    )
+    gap = np.asarray(distance_transform_edt(~np.pad(solid, reach)))[reach:-reach, reach:-reach]
+    cells[gap <= RADIUS / CELL] = _BLOCKED
     return Plan(low.astype(np.float32), cells)
 
 
@@ -92,7 +91,7 @@ def find_ways(plan: Plan, start: np.ndarray, places: np.ndarray, *, farthest: fl
     straight = places - np.asarray(start)  # (M, 2)
     bearing = np.arctan2(straight[:, 1], straight[:, 0]).astype(np.float32)
     distance = np.full(len(places), np.inf, np.float32)
-    row, column = int(math.floor(place[0])), int(math.floor(place[1]))
+    row, column = math.floor(place[0]), math.floor(place[1])
     rows, columns = plan.cells.shape
     if not (0 <= row < rows and 0 <= column < columns):
         return Ways(bearing, distance)
@@ -101,7 +100,9 @@ def find_ways(plan: Plan, start: np.ndarray, places: np.ndarray, *, farthest: fl
     cells[span][cells[span] == _BLOCKED] = _UNSEEN  # the agent stands there, whatever a point map says
     cost, first = _wave(cells, row, column, farthest / CELL)
     reached = np.isfinite(cost)
-    nearest = distance_transform_edt(~reached, return_distances=False, return_indices=True)  # (2, R, C)
+    nearest = np.asarray(
+        distance_transform_edt(~reached, return_distances=False, return_indices=True)
+    )  # (2, R, C)
     at = np.floor((places - plan.origin) / CELL).astype(np.int64)  # (M, 2)
     inside = ((at >= 0) & (at < (rows, columns))).all(1)
     at = np.clip(at, 0, (rows - 1, columns - 1))
@@ -127,8 +128,8 @@ def _sees(cells: np.ndarray, r0: int, c0: int, r1: int, c1: int) -> float:
     total = 0.0
     length = math.hypot(r1 - r0, c1 - c0)
     for k in range(1, steps + 1):
-        r = int(math.floor(r0 + (r1 - r0) * k / steps + 0.5))
-        c = int(math.floor(c0 + (c1 - c0) * k / steps + 0.5))
+        r = math.floor(r0 + (r1 - r0) * k / steps + 0.5)
+        c = math.floor(c0 + (c1 - c0) * k / steps + 0.5)
         kind = cells[r, c]
         if kind == 2:
             return -1.0

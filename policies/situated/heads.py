@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poma3d.errors import FileError, SettingError
-from poma3d.towers.mini_text import MiniText, MiniTextConfig
-from poma3d.towers.vocabulary import Vocabulary
-from poma3d.weights import describe_mismatch, read_weights, write_weights
 from policies.situated.pointing import SituatedHead
 from policies.situated.samples import Answers
 from policies.situated.settings import HeadSettings
 from policies.situated.specialist import PoseHead, SpecialistHead
 from policies.situated.text import text_states
+from poma3d.errors import FileError, SettingError
+from poma3d.towers.mini_text import MiniText, MiniTextConfig
+from poma3d.towers.vocabulary import Vocabulary
+from poma3d.weights import describe_mismatch, read_weights, write_weights
 
 HEAD_FORMAT = "pomagym.head/1"
 """What the metadata of a head's file say it is."""
@@ -98,7 +98,7 @@ def make_head(shape: HeadShape, tower: MiniText | None = None, *, seed: int = 0)
             tower = MiniText(Vocabulary(shape.words), shape.text_config, seed=seed)
         text = text_states(settings.text, settings.text_tokens, tower)
         if settings.kind == "situated":
-            return SituatedHead(settings, shape.answers, text, shape.token_width)
+            return SituatedHead(settings, shape.answers, text, shape.token_width, shape.embedding)
         embedding = shape.embedding if settings.kind == "specialist" else None
         return SpecialistHead(settings, shape.answers, text, embedding)
 

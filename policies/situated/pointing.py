@@ -108,9 +108,12 @@ class SituatedHead(nn.Module):
         answers: its outputs.
         text: its text tower.
         token_width: channels of a patch token.
+        embedding: channels of a view embedding.
     """
 
-    def __init__(self, settings: HeadSettings, answers: Answers, text: TextStates, token_width: int) -> None:
+    def __init__(
+        self, settings: HeadSettings, answers: Answers, text: TextStates, token_width: int, embedding: int
+    ) -> None:
         super().__init__()
         assert isinstance(text, nn.Module)
         width, slots = settings.width, settings.slots
@@ -122,6 +125,7 @@ class SituatedHead(nn.Module):
             nn.GELU(),
             nn.Linear(2 * width, width),
         )
+        self.view = nn.Sequential(nn.LayerNorm(embedding), nn.Linear(embedding, width))
         self.patch_norm = nn.LayerNorm(width)
         self.looks = nn.ModuleList(Look(width) for _ in range(settings.layers))
         self.name_query = nn.Linear(width, width)
@@ -140,8 +144,10 @@ class SituatedHead(nn.Module):
         return self.answer(batch, self.embed_patches(batch))
 
     def embed_patches(self, batch: HeadBatch) -> Tensor:
-        """(S, K, C) what each patch is."""
-        return self.patch_norm(self.patches(batch.tokens))
+        """(S, K, C) what each patch is, and what kind of place its view shows."""
+        views = self.view(batch.views)  # (S, V, C)
+        around = views.gather(1, batch.view_of[..., None].expand(-1, -1, views.shape[-1]))  # (S, K, C)
+        return self.patch_norm(self.patches(batch.tokens) + around)
 
     def answer(self, batch: HeadBatch, patches: Tensor) -> dict[str, Tensor]:
         """Logits from patches that are embedded already."""

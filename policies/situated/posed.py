@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poma3d.errors import FileError
-from poma3d.files import atomic_path
-from poma3d.pointmap import resize
 from policies.situated.features import FeatureFolder, to_agent
 from policies.situated.first_leg import find_ways
 from policies.situated.samples import Sample
 from policies.situated.settings import HeadSettings
+from poma3d.errors import FileError
+from poma3d.files import atomic_path
+from poma3d.pointmap import resize
 
 FARTHEST = 15.0
 """Ways are sought within this many metres; a place that none leads to counts as so far away."""

@@ -6,7 +6,7 @@ company: those of one scene, in the order of their ids, in groups of a fixed siz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ def predict(
 def hits(logits: np.ndarray, targets: np.ndarray, among: int = 1) -> np.ndarray:
     """(N,) bool: one of the ``among`` best answers is right; among equals the first class counts as better."""
     best = np.argsort(-logits, axis=1, kind="stable")[:, :among]
-    return np.take_along_axis(targets, best, axis=1).any(axis=1)
+    return np.asarray(np.take_along_axis(targets, best, axis=1).any(axis=1))
 
 
 def accuracy(logits: dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> dict[str, float]:

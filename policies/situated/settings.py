@@ -13,7 +13,7 @@ KINDS: tuple[Kind, ...] = ("specialist", "situated", "text_only", "pose_only")
 """The heads: the published one, ours, and the two controls that see no point map."""
 Placing = Literal["scene", "view", "agent"]
 PLACINGS: tuple[Placing, ...] = ("scene", "view", "agent")
-LOSSES = ("bce", "softmax")
+LOSSES = ("auto", "bce", "softmax")
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,9 @@ class TrainingSettings:
     """On matrices."""
     clip: float = 5.0
     """Largest norm of the gradient."""
-    loss: Literal["bce", "softmax"] = "softmax"
-    """bce (published: binary cross-entropy summed over the classes) or softmax (cross-entropy)."""
+    loss: Literal["auto", "bce", "softmax"] = "auto"
+    """bce (published: binary cross-entropy summed over the classes) or softmax (cross-entropy); auto: softmax for the
+    situated head's directions, else bce."""
     turns: bool = True
     """situated: turn the agent by a random angle, and the answer with it. Only where answers are directions."""
     keep_patches: float = 0.5

@@ -25,10 +25,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from poma3d.errors import FileError, SettingError, UserError
-from poma3d.files import write_text
-from poma3d.training.schedule import learning_rate
-from poma3d.weights import read_weights, weights_sha256, write_weights
 from policies.situated.batch import Batcher, HeadBatch
 from policies.situated.features import FeatureFolder
 from policies.situated.heads import Head, HeadShape, make_head, save_head
@@ -38,6 +34,10 @@ from policies.situated.prediction import accuracy, predict
 from policies.situated.samples import Answers, Sample, held_out
 from policies.situated.settings import FIELDS, HeadSettings, TrainingSettings
 from policies.situated.text import mini_tower
+from poma3d.errors import FileError, SettingError, UserError
+from poma3d.files import write_text
+from poma3d.training.schedule import learning_rate
+from poma3d.weights import read_weights, weights_sha256, write_weights
 
 CHECKPOINT, CONFIG, HEAD, LOG = "checkpoint.safetensors", "config.json", "head.safetensors", "log.jsonl"
 CHECKPOINT_FORMAT = "pomagym.head_checkpoint/1"
@@ -152,6 +152,8 @@ class HeadTraining:
         )
         self.head: Head = make_head(self.shape, tower, seed=training.seed)
         self.optimiser = _optimiser(self.head, training)
+        softmax = settings.kind == "situated" and answers.are_directions
+        self.loss = ("softmax" if softmax else "bce") if training.loss == "auto" else training.loss
         self.steps_per_epoch = math.ceil(len(kept) / training.batch)
         self.epoch = self.best_epoch = 0
         self.best_score = -1.0
@@ -251,9 +253,9 @@ class HeadTraining:
     def _loss(self, batch: HeadBatch, targets: dict[str, np.ndarray]) -> Tensor:
         head = self.head
         if not (self.grounding and isinstance(head, SituatedHead)):
-            return answer_loss(head(batch), targets, self.training.loss)
+            return answer_loss(head(batch), targets, self.loss)
         patches = head.embed_patches(batch)
-        loss = answer_loss(head.answer(batch, patches), targets, self.training.loss)
+        loss = answer_loss(head.answer(batch, patches), targets, self.loss)
         if batch.counts is None:
             return loss
         named = head.grounding_loss(patches, batch.counts, list(self.categories), self._category_weights())

@@ -1,0 +1,43 @@
+"""What the commands about heads have in common: samples from files, the data and weights that were named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.head_answers import SceneSource
+    from envs.msnn import MsnnSample
+
+
+def read_samples(data: Sequence[Path], split: Path | None) -> list[MsnnSample]:
+    """The MSNN samples of files, only those of the scenes in ``split`` where there is one."""
+    from envs.msnn import read_msnn, read_scan_list
+
+    scans = None if split is None else read_scan_list(split)
+    return [sample for path in data for sample in read_msnn(path, scans)]
+
+
+def scene_source(scenes: Sequence[Path], encoder: str, cache: Path | None) -> SceneSource | None:
+    """Where features come from; None where no folder of scenes was named."""
+    from benchmarks.head_answers import SceneSource
+
+    if not scenes:
+        return None
+    return SceneSource(tuple(map(str, scenes)), encoder, str(cache or default_cache()))
+
+
+def default_cache() -> Path:
+    """Where features are kept where no folder was named: beside the other caches of the project."""
+    import os
+
+    base = os.environ.get("POMAGYM_CACHE") or Path.home() / ".cache" / "pomagym"
+    return Path(base) / "scene_features"
+
+
+def file_facts(files: Sequence[Path]) -> dict[str, Any]:
+    """Names and hashes of files, to be kept with what was made from them."""
+    import hashlib
+
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

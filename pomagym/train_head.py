@@ -1,0 +1,156 @@
+"""`pomagym train-head`: train a head that answers from a scene and a text on frozen features."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from policies.situated.settings import HeadSettings, TrainingSettings
+from pomagym.head_options import default_cache, file_facts, read_samples
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a head on frozen features: specialist (as published), situated (ours), or a control that sees nothing.
+
+    A run lives in its --out; the same command goes on where it was cut off, exactly. The epoch is chosen on held-out
+    training scenes; --training.select test is the published practice, the best epoch on the test set.
+
+    For example:
+
+        pomagym train-head situated --data msnn_train.json --scenes data/train --out results/msnn/situated
+        pomagym train-head specialist --data msnn_train.json --scenes data/train --out results/msnn/specialist
+        pomagym train-head text_only --data msnn_train.json --out results/msnn/text_only
+        pomagym train-head specialist --qa sqa3d --data SQA3D_train.json --scenes scannet --out results/qa/specialist
+    """
+
+    kind: tyro.conf.Positional[Literal["specialist", "situated", "text_only", "pose_only"]]
+    """Which head."""
+    data: tyro.conf.UseAppendAction[tuple[Path, ...]]
+    """A file of training samples; may be given several times."""
+    out: Path
+    """The run's folder."""
+    scenes: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """A ScenePoint folder with the scenes; may be given several times. The controls need none."""
+    encoder: str = "poma3d-mini"
+    """The backbone: a name, a file or a folder that load_encoder takes (docs/encoder.md)."""
+    text_weights: str | None = None
+    """The mini text tower to start from; default: the one beside the encoder, where there is one; none: random
+    weights."""
+    split: Path | None = None
+    """A list of scenes, a name a line: only their samples are trained on."""
+    qa: Literal["scanqa", "sqa3d", "hypo3d"] | None = None
+    """The files hold questions with words for answers, of this format, instead of MSNN samples."""
+    test: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """Files of test samples, read only with --training.select test."""
+    head: HeadSettings = field(default_factory=HeadSettings)
+    """What the head is made of."""
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    """How it is trained."""
+    cache: Path | None = None
+    """Folder for the features of scenes; default: POMAGYM_CACHE or ~/.cache/pomagym."""
+    seed: int = 0
+    """Of weights, order, dropout and the held-out scenes."""
+    json: bool = False
+    """Print what came out as JSON, alone on standard output."""
+
+
+def execute(config: Config) -> int:
+    """Make features, train, write the head."""
+    from dataclasses import replace
+
+    from agent.backbone import FrozenBackbone
+    from policies.situated.features import FeatureFolder
+    from policies.situated.posed import PosedFeatures, by_scene
+    from policies.situated.samples import Answers, Sample
+    from policies.situated.training import BLIND, EpochReport, HeadTraining
+    from poma3d.errors import SettingError
+    from pomagym.progress import Bar
+
+    if config.head.kind not in (HeadSettings.kind, config.kind):
+        raise SettingError(f"the head is named by the first word, {config.kind}; leave --head.kind out")
+    if config.training.seed not in (TrainingSettings.seed, config.seed):
+        raise SettingError("the seed is --seed; leave --training.seed out")
+    head = replace(config.head, kind=config.kind)
+    training = replace(config.training, seed=config.seed)
+    if config.qa is None:
+        samples = [Sample.of_msnn(sample) for sample in read_samples(config.data, config.split)]
+        test = [Sample.of_msnn(sample) for sample in read_samples(config.test, None)]
+        answers = Answers.directions()
+    else:
+        from benchmarks.question_answering import answer_list, read_questions
+
+        samples = read_questions(config.data, config.qa)
+        test = read_questions(config.test, config.qa) if config.test else []
+        answers = Answers.words(answer_list(samples))
+    if not samples:
+        raise SettingError("there are no samples to train on in " + ", ".join(map(str, config.data)))
+    asked = [*samples, *(test if training.select == "test" else [])]
+    features = None
+    if config.kind not in BLIND:
+        if not config.scenes:
+            raise SettingError(f"the head {config.kind} looks at scenes: name their folder, --scenes DIR")
+        backbone = FrozenBackbone(config.encoder, output="both")
+        placing = "scene" if head.placing == "agent" else head.placing
+        features = FeatureFolder(config.scenes, backbone, config.cache or default_cache(), placing=placing)
+        scans = {sample.scan_id for sample in asked}
+        features.require(scans)
+        with Bar("features", len(scans)) as bar:
+            features.prepare(scans, bar.advance)
+        posed = PosedFeatures(features, head)
+        if posed.ways or posed.from_agent:
+            with Bar("ways", len(by_scene(asked))) as bar:
+                posed.prepare(asked, bar.advance)
+    run = HeadTraining(
+        samples,
+        answers,
+        features,
+        head,
+        training,
+        config.out,
+        text_weights=_text_weights(config),
+        test=test,
+        facts={"data": file_facts(config.data)},
+    )
+    with Bar(f"{config.kind}, epochs", training.epochs) as bar:
+        bar.start(training.epochs, run.epoch)
+
+        def report(at: EpochReport) -> None:
+            found = ", ".join(f"{name} {share:.1%}" for name, share in at.accuracy.items())
+            line = f"loss {at.loss:.3f}, {found or 'nothing held out'}, best {at.best}, {at.seconds:.0f} s"
+            bar.advance(line)
+            if not sys.stderr.isatty():
+                print(f"epoch {at.epoch}/{at.epochs}: {line}", file=sys.stderr)
+
+        trained = run.run(report)
+    facts = {"head": str(trained.path), "weights_sha256": trained.weights_sha256, **trained.notes}
+    if config.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        score = trained.notes["selection_accuracy"]
+        print(f"head      {trained.path}  (weights {trained.weights_sha256[:12]})")
+        print(f"epoch     {trained.notes['epoch']}, chosen on {trained.notes['selected_on']}")
+        if score is not None:
+            print(f"accuracy  {score:.1%} there, mean of the outputs")
+    return 0
+
+
+def _text_weights(config: Config) -> str | None:
+    """The file of the mini text tower; None for random weights."""
+    from poma3d.errors import UserError
+    from poma3d.towers.loading import text_beside
+
+    if config.kind == "pose_only" or config.head.text != "mini" or config.text_weights == "none":
+        return None
+    if config.text_weights is not None:
+        return config.text_weights
+    try:
+        beside = text_beside(config.encoder, 0)
+    except UserError:
+        return None  # an encoder that no mini text tower was trained with
+    return beside if beside.endswith(".safetensors") else None
