@@ -1,4 +1,4 @@
-"""`pomagym episodes`: make episode files in Habitat's format, and check them."""
+"""`pomagym episodes`: make episode files in Habitat's format, and check them; make MSNN samples."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from pomagym.msnn_samples import GenerateMsnn
+from pomagym.msnn_samples import generate as generate_msnn
 
 if TYPE_CHECKING:
     from envs.episodes import Episode
@@ -91,12 +94,16 @@ class Check:
 
 
 Config = (
-    Annotated[Generate, tyro.conf.subcommand("generate")] | Annotated[Check, tyro.conf.subcommand("check")]
+    Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[GenerateMsnn, tyro.conf.subcommand("msnn")]
 )
 
 
-def execute(config: Generate | Check) -> int:
+def execute(config: Generate | Check | GenerateMsnn) -> int:
     """Make or check episodes."""
+    if isinstance(config, GenerateMsnn):
+        return generate_msnn(config)
     return _generate(config) if isinstance(config, Generate) else _check(config)
 
 
