@@ -23,7 +23,7 @@ from envs.locomotion import Action, Walker, action_of, upright_heading
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD, NavigationMeasures
 from envs.schedule import EpisodeSchedule
 from envs.setting_types import check_number, check_whole_number
-from envs.simulators.protocol import DistanceField, Simulator, Surface
+from envs.simulators.protocol import DistanceField, Simulator, Surface, Views
 from envs.simulators.shelf import Shelf
 from envs.spaces import PointMapSpace, ValiditySpace
 from poma3d.errors import EpisodeError, SettingError
@@ -133,6 +133,13 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
             "gps": sensors.gps(walker.position, self._start_position, self._start_heading),
             "compass": sensors.compass(walker.heading, self._start_heading),
         }
+
+    _sees_instances: bool = False
+    """Whether views are rendered with the objects that pixels belong to."""
+
+    def _recognise(self, views: Views) -> Observation:
+        """What a camera that knows things sees in the views, of which there is one."""
+        return {}
 
     def _goals_of(self, episode: Episode) -> np.ndarray:
         """What distances go to (G, 3), world frame."""
@@ -352,8 +359,14 @@ class NavigationEnv(gymnasium.Env[Any, Any]):
                 world_from_camera=world_from_camera,
             ),
             depth_range=self.agent.depth_range,
+            instances=self._sees_instances,
         )
-        return {"point_map": views.point_map[0], "valid": views.valid[0], **self._sense()}
+        return {
+            "point_map": views.point_map[0],
+            "valid": views.valid[0],
+            **self._recognise(views),
+            **self._sense(),
+        }
 
     def _info(self) -> dict[str, Any]:
         return {

@@ -12,17 +12,25 @@ from envs import sensors
 from envs.embodiment import AgentSpec
 from envs.episodes.dataset import EpisodeDataset
 from envs.episodes.episode import Episode
-from envs.episodes.objectnav_generator import HM3D_CATEGORIES, ObjectNavGenerator, ObjectNavSettings
+from envs.episodes.objectnav_generator import (
+    HM3D_CATEGORIES,
+    ObjectNavGenerator,
+    ObjectNavSettings,
+    names_of,
+)
 from envs.episodes.tasks import refuse_pointnav
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
 from envs.navigation import NavigationEnv, Observation
 from envs.schedule import EpisodeSchedule
 from envs.setting_types import check_path, check_whole_number
-from envs.simulators.protocol import Simulator
+from envs.simulators.protocol import Simulator, Views
 from envs.simulators.shelf import Shelf
 from envs.task_source import EpisodeChoice, SceneChoice, body_of, open_source
-from poma3d.errors import EpisodeError
+from poma3d.errors import EpisodeError, SettingError
 from poma3d.pointmap import Frame
+
+NO_CATEGORY = -1
+"""What ``semantic`` reads where a pixel shows nothing that is searched."""
 
 
 class ObjectNavEnv(NavigationEnv):
@@ -31,6 +39,10 @@ class ObjectNavEnv(NavigationEnv):
     Observations: ``point_map`` (H, W, 3) float32 metres in ``frame``, ``valid`` (H, W) bool, ``objectgoal``
     (1,) int64 (the category's id), ``gps`` (2,), ``compass`` (1,), with Habitat's conventions
     (`envs.sensors`). Distances go to the nearest view point. All else is `NavigationEnv`'s.
+
+    With ``semantic`` there is also ``semantic`` (H, W) int32: the category's id, as ``objectgoal`` reads it, where
+    a pixel shows an object of one of the categories, and `NO_CATEGORY` (-1) elsewhere. It stands for a perfect
+    recogniser: results with it and without it do not belong in one table.
 
     Args:
         scene: a mesh file with named objects, a scene, ``procedural:SPLIT:N`` (the first N houses of a
@@ -56,6 +68,7 @@ class ObjectNavEnv(NavigationEnv):
         slack_reward: reward of every step.
         success_reward: reward of success.
         render_mode: ``rgb_array`` or None.
+        semantic: also observe ``semantic``; the scenes need named objects.
 
     Raises:
         UserError: a setting, a file or a scene is wrong; the message says how.
@@ -83,7 +96,10 @@ class ObjectNavEnv(NavigationEnv):
         slack_reward: float = SLACK_REWARD,
         success_reward: float = SUCCESS_REWARD,
         render_mode: str | None = None,
+        semantic: bool = False,
     ) -> None:
+        self._sees_instances = bool(semantic)
+        self._category_of: tuple[Simulator | None, np.ndarray] = (None, np.zeros(0, np.int32))
         body = body_of(
             agent,
             size=size,
@@ -122,10 +138,34 @@ class ObjectNavEnv(NavigationEnv):
 
     def _sensor_spaces(self) -> dict[str, spaces.Space]:
         highest = max(1, *self.category_ids.values())  # a Box needs more than one value
-        return {"objectgoal": spaces.Box(0, highest, (1,), np.int64), **super()._sensor_spaces()}
+        sensed = {"objectgoal": spaces.Box(0, highest, (1,), np.int64), **super()._sensor_spaces()}
+        if self._sees_instances:
+            shape = (self._camera.height, self._camera.width)
+            sensed["semantic"] = spaces.Box(NO_CATEGORY, highest, shape, np.int32)
+        return sensed
 
     def _sense(self) -> Observation:
         return {"objectgoal": sensors.objectgoal(self._category_id), **super()._sense()}
+
+    def _recognise(self, views: Views) -> Observation:
+        if not self._sees_instances or views.instance_ids is None:
+            return {}
+        known, table = self._category_of
+        if known is not self._simulator:
+            table = self._category_table(self._simulator)
+            self._category_of = self._simulator, table
+        return {"semantic": table[views.instance_ids[0]]}
+
+    def _category_table(self, simulator: Simulator) -> np.ndarray:
+        """Category id of every instance, and `NO_CATEGORY` for the last index, which `NO_INSTANCE` (-1) reads."""
+        if not simulator.instances:
+            raise SettingError(
+                f"{simulator.scene_id}: the scene has no named objects, so that semantic=True has nothing to show;"
+                " leave it out, or name the objects (nodes such as 'sofa.00', or a JSON beside the mesh)"
+            )
+        ids = {name: number for category, number in self.category_ids.items() for name in names_of(category)}
+        found = [ids.get(instance.category, NO_CATEGORY) for instance in simulator.instances]
+        return np.array([*found, NO_CATEGORY], np.int32)
 
     def _begin(self, episode: Episode) -> None:
         refuse_pointnav(episode.object_category, f"episode {episode.episode_id!r}")

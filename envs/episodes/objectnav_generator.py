@@ -43,7 +43,8 @@ class ObjectNavSettings:
     """Where an object counts as reached."""
 
 
-def _names_of(category: str) -> frozenset[str]:
+def names_of(category: str) -> frozenset[str]:
+    """What scenes may call the objects of a category."""
     return frozenset((category, *ALIASES.get(category, ())))
 
 
@@ -75,7 +76,7 @@ class ObjectNavGenerator:
         scene_id: str | None = None,
     ) -> None:
         present = scene_of(simulator).categories
-        self.categories = tuple(name for name in categories if not _names_of(name).isdisjoint(present))
+        self.categories = tuple(name for name in categories if not names_of(name).isdisjoint(present))
         """What may be searched in this scene."""
         if not self.categories:
             raise SettingError(
@@ -92,7 +93,7 @@ class ObjectNavGenerator:
         """The objects of a category that can be reached and seen."""
         if category not in self._goals:
             self._goals[category] = object_goals(
-                self.simulator, category, self._settings.view_points, names=_names_of(category)
+                self.simulator, category, self._settings.view_points, names=names_of(category)
             )
         return self._goals[category]
 
