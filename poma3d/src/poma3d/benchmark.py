@@ -40,6 +40,8 @@ class Row:
     """Ours over plain."""
     model_flops_share: float | None
     """Arithmetic of the network over what one large matrix product reaches here; None where not measured."""
+    matrix_peak_tflops: float | None
+    """What that product reaches, 10^12 operations a second; None where not measured."""
     batch: int
     """Images at once, N."""
     dtype: str
@@ -130,6 +132,7 @@ def compare(
                 plain_images_per_second=batch / plain,
                 ratio=plain / mine,
                 model_flops_share=share,
+                matrix_peak_tflops=reached / 1e12 if reached else None,
                 batch=batch,
                 dtype=dtype,
                 device=torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
@@ -212,7 +215,11 @@ def main() -> None:
     if options.json:
         print(json.dumps({"rows": [asdict(row) for row in rows]}))
         return
-    print(f"{rows[0].device}, {rows[0].dtype}, {rows[0].threads} CPU threads")
+    reached = max(row.matrix_peak_tflops or 0.0 for row in rows)
+    print(
+        f"{rows[0].device}, {rows[0].dtype}, {rows[0].threads} CPU threads; one large matrix product reaches"
+        f" {reached:.2f} TFLOP/s"
+    )
     print(f"{'preset':8}{'what':18}{'batch':>6}{'images/s':>10}{'plain':>10}{'ratio':>8}{'of peak':>9}")
     for row in rows:
         print(
