@@ -36,8 +36,9 @@ class Config:
     task: str = "pointnav"
     """pointnav (go to a point) or objectnav (find an object of a category)."""
     policy: str = "oracle"
-    """oracle (knows the shortest path), random, forward, or a class of your own with reset and act:
-    FILE.py:CLASS or MODULE:CLASS, such as examples/own_policy.py:TowardsGoal."""
+    """oracle (knows the shortest path), planner (maps what it sees and plans on it), random, forward, or a
+    class of your own with reset and act: FILE.py:CLASS or MODULE:CLASS, such as
+    examples/own_policy.py:TowardsGoal."""
     simulator: str = "raycast"
     """raycast (built in) or habitat (real Habitat, where it is installed)."""
     workers: int = 1
@@ -67,6 +68,8 @@ class Config:
     beside for those beside the scenes; default: a surface is built from each mesh."""
     scenes_dir: Path | None = None
     """Folder below which the scenes named in an episode file lie, such as data/scene_datasets."""
+    semantic: bool = False
+    """In ObjectNav, also observe which category each pixel shows, as a perfect recogniser would tell."""
     resume: bool = True
     """Keep the finished episodes of the same settings in the results folder; with --no-resume they are
     thrown away and run again."""
@@ -137,4 +140,5 @@ def _navigation_run(config: Config) -> NavigationRun:
         max_steps=config.max_steps,
         navmesh=config.navmesh,
         scenes_dir=None if config.scenes_dir is None else str(config.scenes_dir),
+        semantic=config.semantic,
     )
