@@ -26,7 +26,7 @@ from poma3d.scenepoint.coverage import choose_views
 VIEWS = 32
 """Views of a memory where none are asked for: as many as POMA-3D has of a scene."""
 CANDIDATES = 256
-"""Views that a memory's are chosen from."""
+"""Views that a memory's are chosen from, and at least four for each of them."""
 _PROBE = 32
 """Pixels along each side of the small views that candidates are judged by."""
 _LEAST_VALID = 0.3
@@ -106,7 +106,7 @@ def remember_scene(
     key = hashlib.sha256(f"pomagym memory {int(seed)} {scene_id}".encode()).digest()
     rng = np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], dtype="<u8")))
     agent = simulator.agent
-    world_from_agent = _candidates(simulator, scene_id, max(CANDIDATES, views), rng)
+    world_from_agent = _candidates(simulator, scene_id, max(CANDIDATES, 4 * views), rng)
     world_from_camera = world_from_agent.copy()
     world_from_camera[:, 1, 3] += agent.camera_height
     small = simulator.render(

@@ -14,17 +14,21 @@ from envs.localization import declare, move
 from envs.locomotion import Action
 from envs.scene_memory import SceneMemory
 from policies.localization.knowledge import KnowledgeShelf, SceneKnowledge
-from policies.localization.registration import LATTICE, Hypothesis, register
+from policies.localization.registration import ABOVE_FLOOR, Hypothesis, register
 from policies.localization.scan import Scan
 
 FORWARD, LEFT, RIGHT = (int(a) for a in (Action.MOVE_FORWARD, Action.TURN_LEFT, Action.TURN_RIGHT))
 
-REACH = 2.5
-"""How far from a remembered view the agent is looked for, metres."""
+REACH = 4.0
+"""How far from a retrieved view the agent is looked for, metres."""
 RETRIEVED = (6, 10, 16)
 """How many remembered views are followed up after the first look, the second and the third; then all are."""
 SURE_SCORE, SURE_MARGIN = 0.75, 0.15
-"""A hypothesis of at least this score, and so far above the next one, is believed."""
+"""A hypothesis of at least this score, and so far above the next one, is believed after a search of the whole scene."""
+PARTLY_SCORE, PARTLY_MARGIN = 0.8, 0.2
+"""The same after a search near some remembered views, where the right place may not have been looked at."""
+SURE_POINTS = 300
+"""Fewer points above the floor, a stretch of wall, are never believed."""
 _LOOK = math.pi / 2
 """Angle between two looks, radians: the views of a camera of 90 degrees just meet."""
 _LOOKS = 4
@@ -61,7 +65,7 @@ class ChancePolicy:
     def act(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """Declare."""
         known = self._knowledge
-        cells = known.map.cells_near(known.places, REACH, LATTICE, known.memory.camera_height)
+        cells = known.map.cells()
         cell = (cells if len(cells) else known.places)[self._rng.integers(len(cells) or len(known.places))]
         return declare(cell[0], cell[1], self._rng.uniform(-math.pi, math.pi))
 
@@ -87,7 +91,7 @@ class SearchPolicy:
     """Registers what it sees to the memory, near the remembered views that are most alike; moves when unsure.
 
     A look is registered where the best retrieved views say (`RETRIEVED`; everywhere without a backbone). If one
-    hypothesis is good and far ahead of the next (`SURE_SCORE`, `SURE_MARGIN`) it is declared. Otherwise the agent
+    hypothesis is good and far ahead of the next (`SURE_SCORE` and what follows it) it is declared. Otherwise the agent
     turns by 90 degrees and registers all it has seen, near more and more views, in the end all; once round, it
     walks where the way is open for longest, looks round there too, and declares the best.
 
@@ -123,7 +127,7 @@ class SearchPolicy:
             self._scan.see(point_map, valid)
             self._looks += 1
             hypotheses = self._think(point_map, valid)
-            if not self._moves or _sure(hypotheses):
+            if not self._moves or self._sure(hypotheses):
                 return self._declare(hypotheses)
             self._plan = self._next_plan()
             if not self._plan or self._taken + len(self._plan) >= self._agent.max_steps:
@@ -135,15 +139,23 @@ class SearchPolicy:
     def _think(self, point_map: np.ndarray, valid: np.ndarray) -> list[Hypothesis]:
         """Hypotheses from all that was seen, best first."""
         known = self._knowledge
-        places = known.places
+        cells, self._partly = None, False
         if self._backbone is not None:
             self._likeness = np.maximum(self._likeness, known.likeness(self._backbone, point_map, valid))
-            if self._looks <= len(RETRIEVED):
+            if self._looks <= len(RETRIEVED) and RETRIEVED[self._looks - 1] < len(known.memory):
                 best = np.argsort(-self._likeness, kind="stable")[: RETRIEVED[self._looks - 1]]
-                places = places[best]
+                cells, self._partly = known.map.cells(known.places[best], REACH), True
         points, eyes = self._scan.now()
-        cells = known.map.cells_near(places, REACH, LATTICE, known.memory.camera_height)
-        return register(known.map, points, eyes, cells)
+        return register(known.map, points, eyes, known.map.cells() if cells is None else cells)
+
+    def _sure(self, hypotheses: list[Hypothesis]) -> bool:
+        """Whether the best hypothesis can be declared now."""
+        telling = int((self._scan.points[:, 2] > ABOVE_FLOOR).sum())
+        if not hypotheses or telling < SURE_POINTS:
+            return False
+        score, margin = (PARTLY_SCORE, PARTLY_MARGIN) if self._partly else (SURE_SCORE, SURE_MARGIN)
+        behind = hypotheses[1].score if len(hypotheses) > 1 else -1.0
+        return hypotheses[0].score >= score and hypotheses[0].score - behind >= margin
 
     def _declare(self, hypotheses: list[Hypothesis]) -> np.ndarray:
         if hypotheses:
@@ -164,9 +176,3 @@ class SearchPolicy:
     def _turn_by(self, angle: float) -> list[int]:
         turns = round(abs(angle) / math.radians(self._agent.turn_angle))
         return [LEFT if angle > 0 else RIGHT] * turns
-
-
-def _sure(hypotheses: list[Hypothesis]) -> bool:
-    if not hypotheses or hypotheses[0].score < SURE_SCORE:
-        return False
-    return len(hypotheses) == 1 or hypotheses[0].score - hypotheses[1].score >= SURE_MARGIN

@@ -19,18 +19,18 @@ from policies.localization.planar import from_matrix, place_points, to_matrix
 from policies.localization.scene_map import CELL, SceneMap
 from policies.localization.voxels import obstructed, worth_of_places, worth_of_poses
 
-LATTICE = 0.2
-"""Step of the places that are tried, metres."""
 YAWS = 72
 """Yaws that are tried at each place."""
 FIRST_POINTS, COARSE_POINTS, FINE_POINTS = 60, 240, 600
 """Points of the scan that the search takes everywhere, where it promises most, and the judgement."""
-PROMISING = 4000
+PROMISING = 8000
 """Poses that the search looks at with more points."""
-KEPT, REGISTERED = 24, 8
+KEPT, REGISTERED = 64, 10
 """Poses that climb, and the best of those that are registered."""
 DISTINCT = (0.5, math.radians(20.0))
 """Poses nearer to each other than this (metres, radians) count as one."""
+ABOVE_FLOOR = 0.1
+"""Points higher than this tell something, metres: the base may stand a voxel above the floor."""
 _ON_SURFACE = 0.12
 _IN_AIR = 0.25
 _SHORT = 0.4
@@ -56,24 +56,25 @@ def register(scene: SceneMap, points: np.ndarray, eyes: np.ndarray, places: np.n
         scene: the map to register to.
         points: (N, 3) the scan in the agent's frame.
         eyes: (N, 3) from where each point was seen, in the same frame.
-        places: (M, 3) where the agent may stand, scene frame (`SceneMap.cells_near`).
+        places: (M, 3) where the agent may stand, scene frame (`SceneMap.cells`).
 
     Returns:
         Distinct hypotheses, best first; none where there is nothing to go by.
     """
-    telling = points[:, 2] > 0.1  # the floor looks the same everywhere
+    telling = points[:, 2] > ABOVE_FLOOR  # the floor looks the same everywhere
     rough = _sample(points[telling], COARSE_POINTS)
     if len(rough) < 20 or not len(places):
         return []
     fine = _evenly(len(points), FINE_POINTS)
     points, eyes = points[fine], eyes[fine]
-    starts = _search(scene, rough, places)
-    climbed = [_climb(scene, rough, pose, floor) for pose, floor in starts]
-    climbed = sorted(climbed, key=lambda found: -found[2])
-    best = _distinct([Hypothesis(pose, floor, worth) for pose, floor, worth in climbed])[:REGISTERED]
+    climbed = []
+    for start, floor in _search(scene, rough, places):
+        pose = _climb(scene, rough, start, floor)
+        climbed.append(Hypothesis(pose, floor, judge(scene, points, eyes, pose, floor)))
+    best = _distinct(sorted(climbed, key=lambda one: -one.score))[:REGISTERED]
     judged = []
-    for rough_one in best:
-        pose, floor = _align(scene, points, rough_one.pose, rough_one.floor)
+    for one in best:
+        pose, floor = _align(scene, points, one.pose, one.floor)
         judged.append(Hypothesis(pose, floor, judge(scene, points, eyes, pose, floor)))
     return _distinct(sorted(judged, key=lambda one: -one.score))
 
@@ -141,10 +142,8 @@ def _stencil(metres: float, degrees: float) -> np.ndarray:
 _STENCILS = (_stencil(0.1, 2.5), _stencil(0.05, 1.25), _stencil(0.025, 0.6))
 
 
-def _climb(
-    scene: SceneMap, points: np.ndarray, pose: np.ndarray, floor: float
-) -> tuple[np.ndarray, float, float]:
-    """The pose uphill of one on the fine worth, its floor, and its worth."""
+def _climb(scene: SceneMap, points: np.ndarray, pose: np.ndarray, floor: float) -> np.ndarray:
+    """The pose uphill of one on the fine worth."""
     worth = -math.inf
     for stencil in _STENCILS:
         floors = np.full(len(stencil), floor)
@@ -155,7 +154,7 @@ def _climb(
             if found[best] <= worth:
                 break
             worth, pose = float(found[best]), around[best]
-    return pose, floor, worth
+    return pose
 
 
 def _align(scene: SceneMap, points: np.ndarray, pose: np.ndarray, floor: float) -> tuple[np.ndarray, float]:

@@ -12,10 +12,14 @@ from policies.localization.voxels import carve
 
 CELL = 0.1
 """Edge of a voxel, metres."""
+LATTICE = 0.2
+"""Step of the places where the agent is looked for, metres."""
 SURFACE_CELL = 0.06
 """Spacing of the surface points that scans are registered to, metres."""
 _BELOW, _ABOVE = 0.4, 2.6
 """What is kept of the points: from so far below the lowest floor to so far above the highest, metres."""
+_LEVEL = 0.3
+"""Floors with no gap larger than this between them are one storey, metres."""
 _SHORT = 0.15
 """Rays count as free up to so far before they end, metres."""
 _SEEN, _EMPTY = 100, -60
@@ -34,6 +38,7 @@ class SceneMap:
     def __init__(self, memory: SceneMemory) -> None:
         self.floors = memory.scene_from_agent[:, 2, 3]
         """Height of the base of each remembered view (V,), metres."""
+        self._eye = memory.camera_height
         points = memory.scene_points()  # (V, H, W, 3)
         low_z, high_z = self.floors.min() - _BELOW, self.floors.max() + _ABOVE
         kept = memory.valid & (points[..., 2] > low_z) & (points[..., 2] < high_z)
@@ -71,35 +76,32 @@ class SceneMap:
         air = self.free & (self.distance > 2.2 * spread)
         return np.where(air, _EMPTY, np.where(near > 5, near, 0)).astype(np.int8)
 
-    def cells_near(self, places: np.ndarray, radius: float, step: float, height: float) -> np.ndarray:
-        """Where a body may stand near places (N, 3): (M, 3) on a lattice of ``step`` metres.
-
-        At the height of its camera the memory must have seen air, or nothing.
+    def cells(self, places: np.ndarray | None = None, reach: float = 0.0) -> np.ndarray:
+        """Where the agent may stand: where the memory saw air at the height of its camera.
 
         Args:
-            places: on floors, scene frame.
-            radius: how near, metres, in the plane.
-            step: of the lattice.
-            height: of the camera above the floor.
+            places: (N, 3) on floors, scene frame: only what is near to one of them; None = everywhere.
+            reach: how near in the plane, metres.
+
+        Returns:
+            (M, 3) on a lattice of `LATTICE` metres, at the heights of the remembered floors.
         """
-        count = int(radius / step)
-        offsets = np.stack(np.meshgrid(*[np.arange(-count, count + 1)] * 2, indexing="ij"), -1).reshape(-1, 2)
-        offsets = offsets[(offsets**2).sum(-1) <= count**2]  # (K, 2)
-        lattice = np.round(places[:, :2] / step).astype(np.int64)  # (N, 2)
-        level = np.round(places[:, 2] / 0.3).astype(np.int64)
-        around = np.concatenate(
-            [
-                np.column_stack([cell + offsets, np.full(len(offsets), high)])
-                for cell, high in zip(lattice, level, strict=True)
-            ]
-        )
-        z_of = {int(high): float(z) for high, z in zip(level[::-1], places[::-1, 2], strict=True)}
-        around = np.unique(around, axis=0)
-        found = np.column_stack([around[:, :2] * step, [z_of[int(high)] for high in around[:, 2]]])
-        eye = self.voxels(found + np.array([0.0, 0.0, height]))
-        inside = ((eye >= 0) & (eye < self.solid.shape)).all(axis=-1)
-        index = tuple(np.where(inside[:, None], eye, 0).T)
-        return found[inside & self.free[index]]
+        heights = np.sort(self.floors)
+        found = []
+        for storey in np.split(heights, np.flatnonzero(np.diff(heights) > _LEVEL) + 1):
+            floor = float(storey.mean())
+            high = int((floor + self._eye - self.origin[2]) / CELL)
+            step = round(LATTICE / CELL)
+            corner = step // 2
+            free = self.free[corner::step, corner::step, min(high, self.free.shape[2] - 1)]
+            index = np.argwhere(free)
+            spots = self.origin[:2] + (index * step + corner + 0.5) * CELL  # (M, 2)
+            if places is not None:
+                away = np.linalg.norm(spots[:, None] - places[None, :, :2], axis=-1)  # (M, N)
+                beside = (places[:, 2] >= storey[0]) & (places[:, 2] <= storey[-1])
+                spots = spots[(away[:, beside] < reach).any(axis=1)]
+            found.append(np.column_stack([spots, np.full(len(spots), floor)]))
+        return np.concatenate(found)
 
     def voxels(self, points: np.ndarray) -> np.ndarray:
         """Indices (N, 3) int64 of the voxels of points (N, 3); may lie outside of the grid."""
