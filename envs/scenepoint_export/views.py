@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from envs.episodes.ground import GroundSettings, on_ground
+from envs.episodes.ground import draw_on_ground
 from envs.scenepoint_export.sightings import distances
 from envs.simulators.protocol import Simulator, Surface
 from poma3d.errors import SceneError
@@ -23,7 +23,6 @@ _LEAST_VALID = 0.3
 """Share of its pixels that a view must see something in."""
 _NEAR, _MOST_NEAR = 0.5, 0.4
 """Metres, and the share of pixels that may be nearer: a view with its nose on a wall shows nothing."""
-_DRAWS = 20
 
 
 def choose_cameras(
@@ -64,15 +63,7 @@ def choose_cameras(
 
 def _candidates(surface: Surface, count: int, rng: np.random.Generator, scene_id: str) -> np.ndarray:
     """Poses (count, 4, 4) on floors, by area."""
-    points = np.zeros((0, 3))
-    for _ in range(_DRAWS):
-        drawn = np.stack([surface.random_navigable_point(rng) for _ in range(count)])
-        points = np.concatenate([points, drawn[on_ground(surface, drawn, GroundSettings())]])
-        if len(points) >= count:
-            break
-    if not len(points):
-        raise SceneError(f"{scene_id}: has no floor large enough to walk about on")
-    points = points[np.arange(count) % len(points)]
+    points = draw_on_ground(surface, count, rng, scene_id)
     pitch = np.clip(rng.normal(PITCH_MEAN, PITCH_DEVIATION, count), -PITCH_MOST, PITCH_MOST)
     half = np.radians(pitch) / 2
     zero = np.zeros(count)

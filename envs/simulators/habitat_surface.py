@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from envs.simulators.protocol import Path
+from envs.simulators.surface_arguments import point_batch
 from poma3d.errors import SceneError, SettingError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class HabitatSurface:
 
     def is_navigable(self, points: np.ndarray, max_y_delta: float = 0.5) -> np.ndarray:
         """Whether each point (B, 3) stands on the surface."""
-        points = _batch(points, "points")
+        points = point_batch(points, "points")
         with self._lock:
             ask = self._pathfinder.is_navigable
             answers = [bool(ask(point, max_y_delta)) for point in np.nan_to_num(points)]
@@ -57,7 +58,7 @@ class HabitatSurface:
 
     def snap_point(self, points: np.ndarray) -> np.ndarray:
         """The nearest points (B, 3) on the surface; NaN where there is none within Habitat's search box."""
-        points = _batch(points, "points")
+        points = point_batch(points, "points")
         snapped = np.full(points.shape, np.nan, np.float32)
         with self._lock:
             for index in _finite(points):
@@ -71,7 +72,7 @@ class HabitatSurface:
         Raises:
             SettingError: the shapes differ or a coordinate is not finite.
         """
-        starts, ends = _batch(start, "start"), _batch(end, "end")
+        starts, ends = point_batch(start, "start"), point_batch(end, "end")
         if starts.shape != ends.shape:
             raise SettingError(
                 f"start and end must have the same shape, found {starts.shape} and {ends.shape}"
@@ -127,7 +128,7 @@ class HabitatSurface:
         """
         if not 0 <= max_radius < np.inf:
             raise SettingError(f"max_radius must be at least 0 m and finite, found {max_radius!r}")
-        points = _batch(points, "points")
+        points = point_batch(points, "points")
         distances = np.zeros(len(points))
         with self._lock:
             for index in _finite(points):
@@ -136,7 +137,7 @@ class HabitatSurface:
 
     def island(self, points: np.ndarray) -> np.ndarray:
         """Index (B,) int64 of the connected part of each snapped point, largest part first; -1 where off."""
-        points = _batch(points, "points")
+        points = point_batch(points, "points")
         islands = np.full(len(points), -1, np.int64)
         with self._lock:
             for index in _finite(points):
@@ -145,7 +146,7 @@ class HabitatSurface:
 
     def island_radius(self, points: np.ndarray) -> np.ndarray:
         """Radius (B,) in metres of the island of each snapped point, as Habitat measures it; 0 where off."""
-        points = _batch(points, "points")
+        points = point_batch(points, "points")
         radii = np.zeros(len(points))
         with self._lock:
             for index in _finite(points):
@@ -187,14 +188,14 @@ class HabitatField:
 
     def __init__(self, surface: HabitatSurface, goals: np.ndarray) -> None:
         self._surface = surface
-        goals = _batch(goals, "goals")
+        goals = point_batch(goals, "goals")
         self._kept = np.flatnonzero(np.isfinite(surface.snap_point(goals)).all(axis=1))
         """Which of the goals are on the surface."""
         self._goals = goals[self._kept]
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Path length (B,) in metres from points (B, 3) to the nearest goal; infinite where there is none."""
-        points = _batch(points, "points")
+        points = point_batch(points, "points")
         lengths = np.full(len(points), np.inf)
         if len(self._kept):
             for index in _finite(points):
@@ -206,7 +207,7 @@ class HabitatField:
 
     def path(self, point: np.ndarray) -> Path:
         """The path from a point (3,) to the nearest goal."""
-        start = _batch(np.asarray(point)[None], "point")
+        start = point_batch(np.asarray(point)[None], "point")
         if len(self._kept) and np.isfinite(start).all():
             with self._surface._lock:
                 search = self._find(start[0])
@@ -227,21 +228,6 @@ class HabitatField:
         search.requested_ends = self._goals
         found = self._surface._pathfinder.find_path(search)
         return search if found and np.isfinite(search.geodesic_distance) else None
-
-
-def _batch(points: np.ndarray, name: str) -> np.ndarray:
-    """``points`` as an own (B, 3) float32 array, the type of habitat-sim's vectors."""
-    try:
-        batch = np.array(points, np.float32, order="C", ndmin=2)
-    except (TypeError, ValueError) as error:
-        raise SettingError(
-            f"{name} must be numbers of shape (B, 3), found {type(points).__name__}"
-        ) from error
-    if batch.size == 0:
-        return np.empty((0, 3), np.float32)
-    if batch.shape[1:] != (3,):
-        raise SettingError(f"{name} must have the shape (B, 3), found {np.shape(points)}")
-    return batch
 
 
 def _finite(points: np.ndarray) -> np.ndarray:

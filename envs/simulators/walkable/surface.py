@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.simulators.protocol import Path
+from envs.simulators.surface_arguments import point_batch
 from envs.simulators.walkable.index import SurfaceIndex, index_navmesh
 from envs.simulators.walkable.navmesh import Navmesh
 from envs.simulators.walkable.paths import path_between, path_lengths
@@ -58,7 +59,7 @@ class NavmeshSurface:
 
     def is_navigable(self, points: np.ndarray, max_y_delta: float = 0.5) -> np.ndarray:
         """Whether each point (B, 3) stands on the surface: 1 cm sideways, ``max_y_delta`` metres up or down."""
-        points = _batch(points, "points")
+        points = point_batch(points, "points")
         polygons, snapped = snap(self._places, points)
         offset = np.abs(snapped - points)
         beside = np.sqrt(offset[:, 0] * offset[:, 0] + offset[:, 2] * offset[:, 2])
@@ -66,7 +67,7 @@ class NavmeshSurface:
 
     def snap_point(self, points: np.ndarray) -> np.ndarray:
         """The nearest points (B, 3) on the surface; NaN where there is none within the search box."""
-        return snap(self._places, _batch(points, "points"))[1]
+        return snap(self._places, point_batch(points, "points"))[1]
 
     def try_step(self, start: np.ndarray, end: np.ndarray, *, sliding: bool = True) -> np.ndarray:
         """Where walks from ``start`` (B, 3) straight to ``end`` (B, 3) come to: (B, 3).
@@ -77,7 +78,7 @@ class NavmeshSurface:
         Raises:
             SettingError: the shapes differ or a coordinate is not finite.
         """
-        starts, ends = _batch(start, "start"), _batch(end, "end")
+        starts, ends = point_batch(start, "start"), point_batch(end, "end")
         if starts.shape != ends.shape:
             raise SettingError(
                 f"start and end must have the same shape, found {starts.shape} and {ends.shape}"
@@ -141,7 +142,7 @@ class NavmeshSurface:
         """
         if not 0 <= max_radius < np.inf:
             raise SettingError(f"max_radius must be at least 0 m and finite, found {max_radius!r}")
-        polygons, snapped = snap(self._places, _batch(points, "points"))
+        polygons, snapped = snap(self._places, point_batch(points, "points"))
         index = self._index
         distances = border_distances(
             index.corners, index.counts, index.links, polygons, snapped, np.float32(max_radius)
@@ -150,12 +151,12 @@ class NavmeshSurface:
 
     def island(self, points: np.ndarray) -> np.ndarray:
         """Index (B,) int64 of the connected part of each snapped point, largest part first; -1 where off."""
-        polygons, _ = snap(self._places, _batch(points, "points"))
+        polygons, _ = snap(self._places, point_batch(points, "points"))
         return np.where(polygons >= 0, self._index.islands[polygons], -1).astype(np.int64)
 
     def island_radius(self, points: np.ndarray) -> np.ndarray:
         """Radius (B,) in metres of the island of each snapped point, as Habitat measures it; 0 where off."""
-        polygons, _ = snap(self._places, _batch(points, "points"))
+        polygons, _ = snap(self._places, point_batch(points, "points"))
         return np.where(polygons >= 0, self._index.island_radii[self._index.islands[polygons]], 0.0)
 
     @property
@@ -212,7 +213,7 @@ class PathField:
 
     def __init__(self, surface: NavmeshSurface, goals: np.ndarray) -> None:
         self._surface = surface
-        self._goals = _batch(goals, "goals")
+        self._goals = point_batch(goals, "goals")
         self._goal_polygons, self._snapped = snap(surface._places, self._goals)
         self._wave = None
         if len(self._goals) > 1:
@@ -221,7 +222,7 @@ class PathField:
 
     def distance(self, points: np.ndarray) -> np.ndarray:
         """Path length (B,) in metres from points (B, 3) to the nearest goal; infinite: there is none."""
-        points = _batch(points, "points")
+        points = point_batch(points, "points")
         index = self._surface._index
         polygons, snapped = snap(self._surface._places, points)
         chosen = self._choose(polygons, snapped)
@@ -241,7 +242,7 @@ class PathField:
 
     def path(self, point: np.ndarray) -> Path:
         """The path from a point (3,) to the nearest goal."""
-        start = _batch(np.asarray(point)[None], "point")
+        start = point_batch(np.asarray(point)[None], "point")
         index = self._surface._index
         polygons, snapped = snap(self._surface._places, start)
         goal = int(self._choose(polygons, snapped)[0])
@@ -283,21 +284,6 @@ class PathField:
             polygons,
             snapped,
         )[1]
-
-
-def _batch(points: np.ndarray, name: str) -> np.ndarray:
-    """``points`` as an own (B, 3) float32 array, the one layout that the kernels are compiled for."""
-    try:
-        batch = np.array(points, np.float32, order="C", ndmin=2)
-    except (TypeError, ValueError) as error:
-        raise SettingError(
-            f"{name} must be numbers of shape (B, 3), found {type(points).__name__}"
-        ) from error
-    if batch.size == 0:
-        return np.empty((0, 3), np.float32)
-    if batch.shape[1:] != (3,):
-        raise SettingError(f"{name} must have the shape (B, 3), found {np.shape(points)}")
-    return batch
 
 
 def _fans(index) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
