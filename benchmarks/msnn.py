@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.intervals import mean_over_scenes
 from benchmarks.machine import command, hardware, versions
-from benchmarks.msnn_execution import NEARER, Executed
+from benchmarks.msnn_execution import Executed
 from benchmarks.published_msnn import SOURCE, published_msnn
 from benchmarks.results import config_sha256
 from envs.msnn import DIRECTIONS, MsnnSample, angular_error, label_angle
@@ -116,15 +116,15 @@ def _worth(
     labels: np.ndarray, directions: int, scenes: Sequence[str], executed: Mapping[int, Executed], seed: int
 ) -> dict[str, Any]:
     """The executable score: share of walks that lead nearer, and mean progress in metres; no answer, no walk."""
-    places = [k for k in sorted(executed) if np.isfinite(executed[k].progress[directions]).all()]
+    places = sorted(executed)
     if not places:
         return {"moves_nearer": None, "progress_m": None}
-    progress = np.array(
-        [executed[k].progress[directions][labels[k]] if labels[k] != NO_ANSWER else 0.0 for k in places]
-    )
+    walked = [(executed[k], labels[k]) for k in places]
+    progress = np.array([at.progress[directions][n] if n != NO_ANSWER else 0.0 for at, n in walked])
+    nearer = np.array([n != NO_ANSWER and at.nearer[directions][n] for at, n in walked])
     where = [scenes[k] for k in places]
     return {
-        "moves_nearer": mean_over_scenes((progress > NEARER).astype(float), where, seed=seed),
+        "moves_nearer": mean_over_scenes(nearer.astype(float), where, seed=seed),
         "progress_m": mean_over_scenes(progress, where, seed=seed),
     }
 

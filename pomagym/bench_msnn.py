@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from pomagym.head_options import read_samples, scene_source
+from pomagym.head_options import read_samples, scene_source, split_beside
 
 if TYPE_CHECKING:
     from benchmarks.msnn import Contestant
@@ -25,7 +25,7 @@ class Msnn:
 
     For example:
 
-        pomagym bench msnn --data msnn_val.json --scenes data/val --heads results/msnn --train-data msnn_train.json
+        pomagym bench msnn --data msnn_houses.json --scenes data/houses --heads results/msnn
         pomagym bench msnn --data msnn_scannet.json --split scannetv2_val.txt --scenes scannet --heads results/msnn
         pomagym bench msnn --data msnn_val.json --scenes data/val --predictions gpt=answers.json --json
     """
@@ -40,15 +40,19 @@ class Msnn:
     predictions: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """NAME=FILE: answers of another program, JSON {"four": {scan_id: {sample_id: answer}}, "eight": {...}}."""
     train_data: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
-    """The training samples, whose most frequent direction is the majority; default: that of the samples scored."""
+    """The training samples, whose most frequent direction is the majority; default: those of the scenes in the one
+    *_train.txt beside the data, else the samples scored."""
     encoder: str = "poma3d-mini"
     """The backbone: a name, a file or a folder that load_encoder takes (docs/encoder.md)."""
     split: Path | None = None
-    """A list of scenes, a name a line, such as scannetv2_val.txt: only their samples count."""
+    """A list of scenes, a name a line, such as scannetv2_val.txt: only their samples count; default: the one
+    *_val.txt beside the data, where there is one."""
     limit: int = 0
     """Only so many samples, the first of every scene in turn; 0 takes all."""
     walk: bool = True
     """Walk the answers where the samples tell scene and goal (--no-walk leaves it out)."""
+    scene: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A mesh file in which the answers are walked; may be given several times. Houses are found without."""
     scenes_dir: Path | None = None
     """Folder below which the mesh files that samples name lie, for the walks."""
     cache: Path | None = None
@@ -76,21 +80,28 @@ def msnn(config: Msnn) -> int:
     from poma3d.files import write_text
     from pomagym.progress import Bar
 
-    samples = read_samples(config.data, config.split)
+    split = config.split or split_beside(config.data, "val")
+    samples = read_samples(config.data, split)
     if not samples:
         raise SettingError("there are no samples to score in " + ", ".join(map(str, config.data)))
     samples = _limited(samples, config.limit)
+    train_split = split_beside(config.data, "train")
     train = read_samples(config.train_data, None) if config.train_data else None
+    if train is None and split is not None and train_split is not None:
+        train = read_samples(config.data, train_split)
     executed, problems = {}, {}
     contestants, missing, facts = _contestants(config, samples)
     if config.walk:
         with Bar("walks", len({sample.scan_id for sample in samples})) as bar:
             folder = None if config.scenes_dir is None else str(config.scenes_dir)
-            executed, problems = execute_directions(samples, scenes_dir=folder, on_scene=bar.advance)
+            executed, problems = execute_directions(
+                samples, config.scene, scenes_dir=folder, on_scene=bar.advance
+            )
     shown = [*contestants, *simple_controls(samples, train, seed=config.seed)]
     rows = score(shown, samples, executed, seed=config.seed)
     settings = {
         "data": [path.name for path in config.data],
+        "split": None if split is None else split.name,
         "encoder": config.encoder,
         "heads": facts,
         "limit": config.limit,
@@ -113,8 +124,10 @@ def msnn(config: Msnn) -> int:
             f"{name}: not trained; pomagym train-head {name} --data TRAIN.json --out {config.heads or 'HEADS'}/{name}",
             file=sys.stderr,
         )
-    for scene, problem in problems.items():
+    for scene, problem in list(problems.items())[:3]:
         print(f"not walked: {scene}: {' '.join(problem.split())}", file=sys.stderr)
+    if len(problems) > 3:
+        print(f"not walked: {len(problems) - 3} more, see summary.json", file=sys.stderr)
     print(f"results: {out}", file=sys.stderr)
     return 0
 

@@ -19,6 +19,12 @@ def read_samples(data: Sequence[Path], split: Path | None) -> list[MsnnSample]:
     return [sample for path in data for sample in read_msnn(path, scans)]
 
 
+def split_beside(data: Sequence[Path], split: str) -> Path | None:
+    """The list of scenes ``*_SPLIT.txt`` that lies beside a file of samples, where there is exactly one."""
+    found = {path for file in data for path in file.parent.glob(f"*_{split}.txt")}
+    return found.pop() if len(found) == 1 else None
+
+
 def scene_source(scenes: Sequence[Path], encoder: str, cache: Path | None) -> SceneSource | None:
     """Where features come from; None where no folder of scenes was named."""
     from benchmarks.head_answers import SceneSource

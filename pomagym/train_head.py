@@ -11,7 +11,7 @@ from typing import Literal
 import tyro
 
 from policies.situated.settings import HeadSettings, TrainingSettings
-from pomagym.head_options import default_cache, file_facts, read_samples
+from pomagym.head_options import default_cache, file_facts, read_samples, split_beside
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Config:
 
     For example:
 
-        pomagym train-head situated --data msnn_train.json --scenes data/train --out results/msnn/situated
-        pomagym train-head specialist --data msnn_train.json --scenes data/train --out results/msnn/specialist
-        pomagym train-head text_only --data msnn_train.json --out results/msnn/text_only
+        pomagym train-head situated --data msnn_houses.json --scenes data/houses --out results/msnn/situated
+        pomagym train-head specialist --data msnn_houses.json --scenes data/houses --out results/msnn/specialist
+        pomagym train-head text_only --data msnn_houses.json --out results/msnn/text_only
         pomagym train-head specialist --qa sqa3d --data SQA3D_train.json --scenes scannet --out results/qa/specialist
     """
 
@@ -43,7 +43,8 @@ class Config:
     """The mini text tower to start from; default: the one beside the encoder, where there is one; none: random
     weights."""
     split: Path | None = None
-    """A list of scenes, a name a line: only their samples are trained on."""
+    """A list of scenes, a name a line: only their samples are trained on; default: the one *_train.txt beside the
+    data, where there is one."""
     qa: Literal["scanqa", "sqa3d", "hypo3d"] | None = None
     """The files hold questions with words for answers, of this format, instead of MSNN samples."""
     test: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
@@ -79,8 +80,11 @@ def execute(config: Config) -> int:
     head = replace(config.head, kind=config.kind)
     training = replace(config.training, seed=config.seed)
     if config.qa is None:
-        samples = [Sample.of_msnn(sample) for sample in read_samples(config.data, config.split)]
-        test = [Sample.of_msnn(sample) for sample in read_samples(config.test, None)]
+        split = config.split or split_beside(config.data, "train")
+        samples = [Sample.of_msnn(sample) for sample in read_samples(config.data, split)]
+        test = [
+            Sample.of_msnn(sample) for sample in read_samples(config.test, split_beside(config.test, "val"))
+        ]
         answers = Answers.directions()
     else:
         from benchmarks.question_answering import answer_list, read_questions
