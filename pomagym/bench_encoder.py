@@ -56,7 +56,8 @@ def encoder(config: Encoder) -> int:
     from benchmarks import encoder_ranks
     from benchmarks.machine import command, hardware, versions
     from poma3d.errors import SettingError
-    from poma3d.evaluation.table import Row, TableData, make_table, markdown, open_checkpoint
+    from poma3d.evaluation.table import Row, TableData, make_table, open_checkpoint
+    from poma3d.evaluation.table_text import markdown
     from poma3d.files import write_text
     from poma3d.pretrained import SHIPPED
     from poma3d.pretrained.card import write_card

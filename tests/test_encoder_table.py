@@ -13,7 +13,7 @@ from tiny_scenepoint import write_tiny
 
 import poma3d.evaluation.table as table_module
 from benchmarks.encoder_ranks import draw, histories, summaries
-from poma3d.checkpoints import load_encoder
+from poma3d.checkpoints import load_encoder, save_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.encoder_config import EncoderConfig
 from poma3d.errors import FileError, SettingError
@@ -21,7 +21,8 @@ from poma3d.evaluation.intervals import Measure, difference, effective_rank, mea
 from poma3d.evaluation.placing import agent_frame
 from poma3d.evaluation.rank_history import RankPoint, rank_history, rank_summary
 from poma3d.evaluation.suite import Suite
-from poma3d.evaluation.table import CHANCE, RANDOM, Row, TableData, make_table, markdown
+from poma3d.evaluation.table import CHANCE, RANDOM, Row, TableData, make_table
+from poma3d.evaluation.table_text import markdown
 from poma3d.objectives.collapse import effective_rank as rank_of_rows
 from poma3d.objectives.settings import AlignmentSettings, JepaSettings
 from poma3d.pretrained import SHIPPED, card_file, encoder_file, text_file
@@ -207,6 +208,18 @@ def test_wrong_tables_are_refused(data: Path, run: Path, tmp_path: Path) -> None
         make_table([Row("a", (str(run),))], scenes, tmp_path, against="c")
     with pytest.raises(FileError):
         make_table([Row("a", (str(tmp_path / "none.safetensors"),))], scenes, tmp_path)
+
+
+def test_an_encoder_without_a_text_tower_finds_no_scenes_and_is_measured_all_the_same(
+    data: Path, run: Path, tmp_path: Path
+) -> None:
+    save_encoder(load_encoder(run / "encoder.safetensors"), tmp_path / "alone.safetensors")
+    scenes = TableData([str(data)], {}, 16, views=2)
+    rows = [Row("a", (str(run),)), Row("alone", (str(tmp_path / "alone.safetensors"),))]
+    table = make_table(rows, scenes, tmp_path / "kept", random_seeds=0)
+    assert "R@1-1" not in table["rows"][2]["measures"]
+    assert table["differences"][0]["measures"]["patch_linear_miou"]["mean"] == 0
+    assert "| retrieval R@1-1 | 12.5 | " in markdown(table)
 
 
 def test_scenes_without_cameras_are_measured_as_they_are(run: Path, tmp_path: Path) -> None:

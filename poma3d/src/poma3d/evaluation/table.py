@@ -38,8 +38,6 @@ PROTOCOL = 1
 """Counts the changes of what is measured; kept measures of another number are not used."""
 ENCODER_FILE = "encoder.safetensors"
 RANDOM, CHANCE = "random weights", "chance"
-_PROBES = ("room_linear_accuracy", "room_knn_accuracy", "patch_linear_miou", "patch_knn_miou")
-_PROBE_LABELS = ("room type, linear", "room type, kNN", "patch mIoU, linear", "patch mIoU, kNN")
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,9 @@ def make_table(
             blank = MiniText(text.vocabulary, text.config, seed=seed).eval()
         take(RANDOM, f"seed {seed}", PointMapEncoder(shape, seed=seed).eval(), blank, {"seed": seed})
     means = {
-        row: {name: mean_over([seed[name] for seed in seeds]) for name in seeds[0]}
+        row: {
+            name: mean_over([seed[name] for seed in seeds]) for name in seeds[0] if _everywhere(name, seeds)
+        }
         for row, seeds in measured.items()
     }
     order = [name for name in (RANDOM, *names) if name in measured]
@@ -244,6 +244,7 @@ def make_table(
                 "measures": {
                     name: _as_json(difference(measure, means[against][name]), None)
                     for name, measure in means[row].items()
+                    if name in means[against]
                 },
             }
             for row in order
@@ -283,60 +284,9 @@ def open_checkpoint(checkpoint: str) -> tuple[PointMapEncoder, TextTower | None]
     return encoder, text
 
 
-def measure_labels(transfer: Sequence[str]) -> dict[str, str]:
-    """The measures that the table shows, in order, and what it calls them."""
-    labels = {f"R@{m}-{n}": f"retrieval R@{m}-{n}" for m, n in ((1, 1), (1, 5), (5, 1), (5, 5))}
-    labels |= dict(zip(_PROBES, _PROBE_LABELS, strict=True))
-    labels |= {
-        "view_consistency": "view consistency",
-        "rank_patches_share": "effective rank of patch tokens / maximum",
-        "rank_views_share": "effective rank of view embeddings / maximum",
-    }
-    labels |= {
-        f"agent_{name}": f"{label}, agent's frame" for name, label in zip(_PROBES, _PROBE_LABELS, strict=True)
-    }
-    for name in transfer:
-        labels[f"{name}_patch_linear_miou"] = f"transfer to {name}: patch mIoU, linear"
-        labels[f"{name}_agent_patch_linear_miou"] = f"transfer to {name}: patch mIoU, linear, agent's frame"
-        labels[f"{name}_agent_patch_knn_miou"] = f"transfer to {name}: patch mIoU, kNN, agent's frame"
-    return labels
-
-
-def markdown(table: Mapping[str, Any]) -> str:
-    """The table as text: a line a measure, a column a row, in percent; below it the differences."""
-    labels = measure_labels(list(table["data"]["transfer"]))
-    rows = table["rows"]
-    head = [
-        row["row"] if len(row["checkpoints"]) < 2 else f"{row['row']} ({len(row['checkpoints'])} seeds)"
-        for row in rows
-    ]
-    lines = [_line(["percent", *head]), _line(["---", *["---:"] * len(head)])]
-    for name, label in labels.items():
-        if any(name in row["measures"] for row in rows):
-            lines.append(_line([label, *(_cell(row["measures"].get(name)) for row in rows)]))
-    others = table["differences"]
-    if others:
-        lines += ["", f"Less {others[0]['against']}, the same scenes drawn for both, points:", ""]
-        lines += [
-            _line(["", *(row["row"] for row in others)]),
-            _line(["---", *["---:"] * len(others)]),
-        ]
-        for name, label in labels.items():
-            if any(name in row["measures"] for row in others):
-                lines.append(_line([label, *(_cell(row["measures"].get(name)) for row in others)]))
-    data = table["data"]
-    moved = ", ".join(
-        f"{name} ({d['scenes']} scene, {d['views']} views)" for name, d in data["transfer"].items()
-    )
-    lines += [
-        "",
-        f"{data['validation_scenes']} held-out scenes of {data['views']} views, {data['categories']} categories,"
-        f" {data['room_types']} room types; probes learn on the even scenes and are scored on the odd ones"
-        + (f"; transfer, of the same probes: {moved}" if moved else "")
-        + ". [95 % intervals by bootstrap over scenes, of transfer over views]; ± is the standard deviation over"
-        " seeds.",
-    ]
-    return "\n".join(lines) + "\n"
+def _everywhere(name: str, measured: Sequence[Mapping[str, Measure]]) -> bool:
+    """Whether every seed was measured so; one without a text tower finds no scenes."""
+    return all(name in measures for measures in measured)
 
 
 def _chance(measures: Mapping[str, Measure]) -> dict[str, Measure]:
@@ -359,20 +309,6 @@ def _as_json(measure: Measure, seeds: list[float] | None) -> dict[str, Any]:
     if seeds is None or len(seeds) < 2:
         return values
     return {**values, "sd": float(np.std(seeds, ddof=1)), "values": seeds}
-
-
-def _cell(measure: Mapping[str, Any] | None) -> str:
-    if measure is None:
-        return "-"
-    low, high = measure["ci95"]
-    text = f"{100 * measure['mean']:.1f}"
-    if low < high:
-        text += f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return text + (f" ± {100 * measure['sd']:.1f}" if "sd" in measure else "")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _plain_name(checkpoint: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from poma3d.errors import FileError, SettingError
-from poma3d.evaluation.table import markdown
+from poma3d.evaluation.table_text import markdown
 from poma3d.files import write_text
 from poma3d.pretrained import FOLDER, SHIPPED, card_file, encoder_file, facts_file, text_file
 
