@@ -79,6 +79,27 @@ def throughput_table(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def encoding_table(result: Mapping[str, Any]) -> Table:
+    """A table of what `benchmarks.encoding.measure_encoding` returns."""
+    ratio, ratio_cpu = result["outside_over_inside"], result["outside_over_inside_cpu"]
+    note = f"learning, no cache: outside is {ratio:.1f} times as fast as inside ({ratio_cpu:.1f} by processor time)"
+    table = Table(title="steps a second", caption=note)
+    for name in ("what", "encoded", "cache"):
+        table.add_column(name)
+    for name in ("steps a second", "processor ms a step", "hit rate"):
+        table.add_column(name, justify="right")
+    for row in result["rows"]:
+        table.add_row(
+            row["what"],
+            row["encoded"] or "-",
+            row["cache"],
+            f"{row['per_second']:,.1f}",
+            f"{row['cpu_ms']:.2f}",
+            "-" if row["hit_rate"] is None else f"{row['hit_rate']:.0%}",
+        )
+    return table
+
+
 def print_table(table: Table, *, to_stderr: bool = False) -> None:
     """Print a table so that it fits (see `fitted`); on standard error where standard output carries JSON."""
     console = Console(stderr=to_stderr)
