@@ -289,9 +289,10 @@ def compare_localization(
     if pictures < 0:
         raise SettingError(f"the number of pictures must be at least 0, found {pictures}")
     backbone = open_backbone(run.encoder, run.seed)
-    make_environment(run, backbone.image_size).close()  # says what is wrong before anything is written
+    env = make_environment(run, backbone.image_size)  # says what is wrong before anything is written
+    jobs = by_scene(env.episode_keys())
+    env.close()
     config = run.as_config(backbone.weights_sha256)
-    jobs = by_scene(make_environment(run, backbone.image_size).episode_keys())
     with ExitStack() as held:
         results = {}
         for name in run.policies:
