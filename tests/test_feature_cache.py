@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_strangers_and_other_versions_are_named(tmp_path: Path) -> None:
         about = old.open_db(b"about")
         with old.begin(write=True, db=about) as transaction:
             transaction.put(b"format", b"pomagym.features/0")
-    with pytest.raises(FileError, match="features/0, expected pomagym.features/1"):
+    with pytest.raises(FileError, match=r"features/0, expected pomagym\.features/1"):
         FeatureCache(tmp_path / "old")
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError):
@@ -195,14 +196,12 @@ def test_a_file_cut_short_is_never_believed(tmp_path: Path, share: float) -> Non
         cache.put(ONE, views, features(views))
     data = tmp_path / "data.mdb"
     os.truncate(data, int(data.stat().st_size * share))
-    for read_only in (True, False):
-        try:
-            with FeatureCache(tmp_path, read_only=read_only) as cache:
-                for view, one in zip(views, cache.get(ONE, views, SHAPES), strict=True):
-                    if one is not None:
-                        np.testing.assert_array_equal(one["cls"], features([view])["cls"][0])
-        except FileError as error:
-            assert "delete the folder" in str(error)
+    with pytest.raises(FileError, match="delete the folder"):
+        FeatureCache(tmp_path, read_only=True)
+    with suppress(FileError), FeatureCache(tmp_path) as cache:
+        for view, one in zip(views, cache.get(ONE, views, SHAPES), strict=True):
+            if one is not None:
+                np.testing.assert_array_equal(one["cls"], features([view])["cls"][0])
 
 
 def test_a_flipped_bit_in_a_feature_is_noticed(tmp_path: Path) -> None:
