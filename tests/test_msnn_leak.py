@@ -40,7 +40,8 @@ def taught_accuracy(train: list[MsnnSample], test: list[MsnnSample], directions:
     label = np.array([sample.label(directions) for sample in train])
     answer = np.array([sample.label(directions) for sample in test])
     wanted = np.eye(directions)[label]
-    weights, speed = np.zeros((x.shape[1], directions)), np.zeros((x.shape[1], directions))
+    weights = np.zeros_like(x.T @ wanted)  # (terms, directions)
+    speed = weights.copy()
     for _ in range(150):
         score = x @ weights
         score -= score.max(axis=1, keepdims=True)
