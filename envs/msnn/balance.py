@@ -62,7 +62,7 @@ def choose(
         The choices, group by group, and how many groups have what in common.
     """
     wanted = -(-count // GROUP)
-    table = _Table(pools, rng, most=max(2, int(np.ceil(1.5 * count / len(pools)))))
+    table = _Table(pools, rng, most=max(2, int(np.ceil(1.5 * wanted * GROUP / len(pools)))))
     groups: list[list[int]] = []
     kinds: dict[str, int] = {}
     for level, name in enumerate(LEVELS[:levels]):
