@@ -20,7 +20,10 @@ class Policy(Protocol):
     """Whether it looks at the simulator itself (the oracle): it is a control, not a competitor."""
 
     def reset(self, env: Any, rng: np.random.Generator) -> None:
-        """Begin an episode. ``env`` is the (unwrapped) environment, already reset; only privileged policies use it."""
+        """Begin an episode. ``env`` is the (unwrapped) environment, already reset.
+
+        Only privileged policies look at its simulator; others at most at its settings, ``agent`` and ``frame``.
+        """
         ...
 
     def act(self, observation: dict[str, np.ndarray]) -> int:

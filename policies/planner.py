@@ -30,8 +30,6 @@ _OBJECT_REACH = 0.75
 """How near it walks to the points of an object, metres."""
 _OBJECT_STOP = 0.85
 """It stops where it sees the object this near, metres."""
-_OBJECT_GIVEN_UP = 0.4
-"""Where it stood before an object without seeing it, it does not go again within this radius, metres."""
 
 
 class Planner:
@@ -60,14 +58,15 @@ class Planner:
             )
         self._agent = agent
         self._placer = PointMapPlacer(Frame.parse(frame), agent.camera, agent.camera_height)
-        self.map = MetricMap(agent.radius, agent.max_climb, agent.height)
+        # Held back without sliding, it may be wedged in for good: it keeps a cell more from everything.
+        room = agent.radius + (0.0 if agent.allow_sliding else CELL)
+        self.map = MetricMap(room, agent.max_climb, agent.height)
         """What it has seen in this episode."""
         self.follower = WayFollower(self.map, agent, rng)
         """How it walks on it."""
         self._goal: tuple[float, float] | None = None
         self._explored: list[tuple[float, float]] = []
         self._object_points: set[tuple[int, int]] = set()
-        self._vain_places: list[tuple[float, float]] = []
         self._object_in_sight = math.inf
         self._turned = 0
 
@@ -132,7 +131,6 @@ class Planner:
     def _approach(self, pose: Pose) -> int | None:
         """On to where the object is in reach, there turn to it; None where no such place can be reached."""
         places = self.map.around(np.array(sorted(self._object_points)), _OBJECT_REACH)
-        self._exclude(places, self._vain_places, _OBJECT_GIVEN_UP)
         i, j = self.map.cell_of(*pose[:2])
         if not places[i, j]:
             return self.follower.towards_any(pose, "object", places)
@@ -142,8 +140,7 @@ class Planner:
         angle = math.atan2(math.sin(angle), math.cos(angle))
         if abs(angle) > 0.51 * math.radians(self._agent.turn_angle):
             return LEFT if angle > 0 else RIGHT
-        self._vain_places.append(pose[:2])  # it faces where the object must be and does not see it
-        return self._approach(pose)
+        return STOP  # it faces where it saw the object, which may lie below what it sees from here
 
     def _explore(self, pose: Pose) -> int:
         """On to the nearest frontier; STOP where none is left."""
@@ -151,14 +148,12 @@ class Planner:
         if end is not None and math.dist(end, pose[:2]) < _FRONTIER_REACHED:
             self._explored.append((float(end[0]), float(end[1])))
         done = np.zeros(self.map.shape, np.bool_)
-        self._exclude(done, self._explored, _FRONTIER_REACHED, value=True)
+        self._mark(done, self._explored, _FRONTIER_REACHED)
         frontiers = frontier_cells(self.map.seen, self.map.obstacles(), done)
         action = self.follower.towards_any(pose, "frontier", frontiers)
         return STOP if action is None else action
 
-    def _exclude(
-        self, cells: np.ndarray, places: list[tuple[float, float]], radius: float, *, value: bool = False
-    ) -> None:
+    def _mark(self, cells: np.ndarray, places: list[tuple[float, float]], radius: float) -> None:
         """Set the cells within a radius of places, metres."""
         reach = math.ceil(radius / CELL)
         along = np.arange(-reach, reach + 1)
@@ -167,5 +162,4 @@ class Planner:
             i, j = self.map.cell_of(x, y)
             i0, j0 = max(0, i - reach), max(0, j - reach)
             window = cells[i0 : i + reach + 1, j0 : j + reach + 1]
-            part = disc[i0 - i + reach :, j0 - j + reach :][: window.shape[0], : window.shape[1]]
-            window[part] = value
+            window |= disc[i0 - i + reach :, j0 - j + reach :][: window.shape[0], : window.shape[1]]

@@ -1,7 +1,7 @@
 """Policies that follow rules: the oracle, a control that knows the way; random and forward, two that do not.
 
 Sources: the oracle is habitat-sim's greedy follower (`policies.greedy_follower`), the others act as habitat-lab's
-simple agents and the random agent of the Habitat challenge.
+simple agents and the random agent of the Habitat challenge. `POLICIES` also knows the planner (`policies.planner`).
 """
 
 from __future__ import annotations

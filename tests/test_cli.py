@@ -126,7 +126,7 @@ def test_without_a_command_it_shows_what_there_is(capfd):
         (["run", "--wrokers", "2"], "--wrokers"),
         (["run", "--workers", "two"], "'two'"),
         (["run", "--workers", "0"], "workers must be at least 1"),
-        (["run", "--policy", "planner"], "oracle, random, forward"),
+        (["run", "--policy", "genius"], "oracle, random, forward"),
         (["run", "--task", "dance"], "pointnav, objectnav"),
         (["run", "--episodes", "0"], "at least 1"),
         (["run", "--episodes", "absent.json.gz"], "absent.json.gz"),

@@ -153,7 +153,7 @@ def test_policies_are_made_by_name_and_unknown_names_list_them():
         assert policy.name == name
         assert policy.privileged == (name == "oracle")
     with pytest.raises(SettingError, match="oracle, random, forward"):
-        make_policy("planner")
+        make_policy("genius")
 
 
 def run_golden(scene, golden_dir, scenes_dir, policy):

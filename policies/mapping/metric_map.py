@@ -204,7 +204,7 @@ def _costs_by_distance(radius: float) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _extent(points, valid, t, i, j, reach):  # noqa: PLR0913
+def _extent(points, valid, t, i, j, reach):
     """Lowest and highest cell, counted from the start, that points within reach of cell (i, j) fall in."""
     low, high = np.array([i, j]), np.array([i, j])
     for v in range(points.shape[0]):
@@ -239,7 +239,7 @@ def _height_votes(points, valid, t, origin, floor, seen_from):
             x -= t[0, 0] * a + t[0, 1] * b + t[0, 2] * c + t[0, 3]
             y -= t[1, 0] * a + t[1, 1] * b + t[1, 2] * c + t[1, 3]
             rise = z - (t[2, 0] * a + t[2, 1] * b + t[2, 2] * c + t[2, 3])
-            vote = int(round((floor[i, j] - z) / _VOTE))
+            vote = round((floor[i, j] - z) / _VOTE)
             if abs(vote) <= _VOTES and rise * rise < 0.04 * (x * x + y * y):
                 votes[vote + _VOTES] += 1
     return votes

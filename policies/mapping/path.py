@@ -88,7 +88,7 @@ def best_turn(
         turn: angle of a turn, radians.
         turn_cost: what a turn costs, metres.
     """
-    half = int(math.floor(math.pi / turn + 1e-6))
+    half = math.floor(math.pi / turn + 1e-6)
     return int(
         _choose_turn(
             cost, place[0], place[1], yaw, target[0], target[1], step / CELL, turn, half, turn_cost / CELL
@@ -167,9 +167,11 @@ def _search(cost, si, sj, gi, gj, goals, forbidden):
                 there = np.float32(_FORBIDDEN)
             if not there < np.inf:
                 continue
-            if there >= GRAZING and not forbidden < np.inf and max(abs(a - si), abs(b - sj)) > _LEEWAY:
-                if many or max(abs(a - gi), abs(b - gj)) > _LEEWAY:
-                    continue
+            away = max(abs(a - si), abs(b - sj))
+            if not many:
+                away = min(away, max(abs(a - gi), abs(b - gj)))
+            if there >= GRAZING and away > _LEEWAY and not forbidden < np.inf:
+                continue
             length = _DIAGONAL if di != 0 and dj != 0 else 1.0
             value = np.float32(reached[cell] + 0.5 * length * (here + there))
             if value < reached[other]:
@@ -228,11 +230,11 @@ def _way_costs(cost, way):
 def _line_cost(cost, ai, aj, bi, bj):
     """Cost of a straight line between two places, in cells; its ends may be closed."""
     length = math.hypot(bi - ai, bj - aj)
-    steps = max(1, int(math.ceil(2.0 * length)))
+    steps = max(1, math.ceil(2.0 * length))
     total = 0.0
     for k in range(steps + 1):
         share = k / steps
-        i, j = int(math.floor(ai + share * (bi - ai))), int(math.floor(aj + share * (bj - aj)))
+        i, j = math.floor(ai + share * (bi - ai)), math.floor(aj + share * (bj - aj))
         if i < 0 or j < 0 or i >= cost.shape[0] or j >= cost.shape[1]:
             value = 1.0
         else:
@@ -275,5 +277,5 @@ def _choose_turn(cost, i, j, yaw, ti, tj, step, turn, half, turn_cost):
     if not best < np.inf:
         off = math.atan2(tj - j, ti - i) - yaw
         off = math.atan2(math.sin(off), math.cos(off))
-        chosen = int(round(off / turn))
+        chosen = round(off / turn)
     return chosen
