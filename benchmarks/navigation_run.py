@@ -50,6 +50,8 @@ class NavigationRun:
     """Habitat's navmesh to walk on, a file, a folder or ``beside``; None = a surface built from the mesh."""
     scenes_dir: str | None = None
     """Folder that scene paths in the episode file are looked up in."""
+    semantic: bool = False
+    """In ObjectNav, observe the category of each pixel as well."""
 
     def __post_init__(self) -> None:
         """Refuse what would only fail later."""
@@ -59,6 +61,10 @@ class NavigationRun:
             raise SettingError(f"at least 1 episode is needed, found {self.episodes}")
         if isinstance(self.episodes, int) and self.scene is None:
             raise SettingError("to generate episodes a scene is needed: name one with --scene")
+        if self.semantic and self.task != "objectnav":
+            raise SettingError(
+                f"categories of pixels (--semantic) are observed in objectnav alone, not in {self.task}"
+            )
 
     def as_config(self) -> dict[str, Any]:
         """The settings as JSON values, with hashes of the files in place of trust in their names."""
@@ -102,6 +108,7 @@ def make_environment(run: NavigationRun, size: int | None = None) -> Any:
         navmesh=run.navmesh,
         scenes_dir=run.scenes_dir,
         seed=run.seed,
+        **({"semantic": True} if run.semantic else {}),
         render_mode="rgb_array",
         disable_env_checker=True,
     )
