@@ -5,9 +5,8 @@ The protocol is that of `poma3d.evaluation.retrieval`. Shapes: Q queries, S scen
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from benchmarks.machine import command, hardware, versions
 from benchmarks.published_retrieval import SOURCE, published_rows
 from benchmarks.referring import read_referring, utterances_of
 from benchmarks.results import config_sha256
-from benchmarks.view_embeddings import ViewEncoder, find_scenes, open_contestants, read_views
+from benchmarks.view_embeddings import ViewEncoder, ViewSettings, find_scenes, open_contestants, read_views
 from poma3d.errors import FileError, SettingError
 
 if TYPE_CHECKING:
@@ -28,33 +27,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RetrievalRun:
-    """What decides the numbers.
+class RetrievalRun(ViewSettings):
+    """What decides the numbers."""
 
-    Raises:
-        SettingError: a number out of its range.
-    """
-
-    scenes: tuple[str, ...]
-    """ScenePoint folders."""
-    encoder: str
-    """What `poma3d.checkpoints.load_encoder` takes; with ``pictures`` FG-CLIP."""
     queries: str | None = None
     """A file of `benchmarks.referring`; None = the folders' own ``retrieval/*.jsonl``."""
-    text: str | None = None
-    """What `poma3d.towers.loading.load_text` takes; None = the tower that the encoder is aligned with."""
     every: bool = False
     """Ask with each run of M utterances of a scene, and not with the first M alone."""
     pictures: bool = False
-    """Encode the pictures of the views and not their point maps (the published row FG-CLIP RGB)."""
-    views: int = 32
-    """Views of a scene, the first ones."""
-    seed: int = 0
-    """Of the random weights that serve as control."""
-
-    def __post_init__(self) -> None:
-        if self.views < 1:
-            raise SettingError(f"views must be at least 1, found {self.views}")
+    """Encode the pictures of the views by FG-CLIP and not their point maps (the published row FG-CLIP RGB)."""
 
     def query_files(self) -> list[Path]:
         """The files that the queries are read from.
@@ -75,13 +56,7 @@ class RetrievalRun:
 
     def as_config(self) -> dict[str, Any]:
         """The settings as JSON values, with the hash of the queries."""
-        digest = hashlib.sha256()
-        for file in self.query_files():
-            try:
-                digest.update(file.read_bytes())
-            except OSError as error:
-                raise FileError(file, f"cannot be read ({error.strerror})") from error
-        return {**asdict(self), "scenes": list(self.scenes), "queries_sha256": digest.hexdigest()}
+        return self.config_with("queries", self.query_files())
 
 
 def measure_retrieval(

@@ -11,11 +11,9 @@ Shapes: N situations, V views, D embedding.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +21,8 @@ import numpy as np
 from benchmarks.intervals import mean_over_scenes, median_over_scenes
 from benchmarks.machine import command, hardware, versions
 from benchmarks.results import config_sha256
-from benchmarks.view_embeddings import find_scenes, open_contestants, read_views
-from poma3d.errors import FileError, SettingError
+from benchmarks.view_embeddings import ViewSettings, find_scenes, open_contestants, read_views
+from poma3d.errors import SettingError
 
 if TYPE_CHECKING:
     from envs.msnn import MsnnSample
@@ -37,39 +35,17 @@ NEAR, TURNED = 1.0, 45.0
 
 
 @dataclass(frozen=True)
-class TextLocalizationRun:
-    """What decides the numbers.
+class TextLocalizationRun(ViewSettings):
+    """What decides the numbers; the files of its scenes say where the cameras stood."""
 
-    Raises:
-        SettingError: a number out of its range.
-    """
-
-    scenes: tuple[str, ...]
-    """ScenePoint folders whose files say where the cameras stood."""
-    samples: str
+    samples: str = field(kw_only=True)
     """A file of situations in MSNN's schema (`envs.msnn.files`)."""
-    encoder: str
-    """What `poma3d.checkpoints.load_encoder` takes."""
-    text: str | None = None
-    """What `poma3d.towers.loading.load_text` takes; None = the tower that the encoder is aligned with."""
     long: bool = False
     """Send the text through the tower's path for long texts."""
-    views: int = 32
-    """Views of a scene, the first ones."""
-    seed: int = 0
-    """Of the random weights that serve as control."""
-
-    def __post_init__(self) -> None:
-        if self.views < 1:
-            raise SettingError(f"views must be at least 1, found {self.views}")
 
     def as_config(self) -> dict[str, Any]:
         """The settings as JSON values, with the hash of the situations."""
-        try:
-            digest = hashlib.sha256(Path(self.samples).read_bytes()).hexdigest()
-        except OSError as error:
-            raise FileError(self.samples, f"cannot be read ({error.strerror})") from error
-        return {**asdict(self), "scenes": list(self.scenes), "samples_sha256": digest}
+        return self.config_with("samples", [self.samples])
 
 
 @dataclass(frozen=True)

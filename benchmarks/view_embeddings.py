@@ -5,10 +5,11 @@ Shapes: V views of a scene, D embedding.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +21,44 @@ from poma3d.scenepoint.scene_file import IMAGES, SceneFile, StoredViews
 if TYPE_CHECKING:
     from agent.backbone import FrozenBackbone
     from poma3d.towers import ImageTower, TextTower
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """Which scenes are encoded by what: shared by the measures that compare texts with views.
+
+    Raises:
+        SettingError: a number out of its range.
+    """
+
+    scenes: tuple[str, ...]
+    """ScenePoint folders."""
+    encoder: str
+    """What `poma3d.checkpoints.load_encoder` takes."""
+    text: str | None = None
+    """What `poma3d.towers.loading.load_text` takes; None = the tower that the encoder is aligned with."""
+    views: int = 32
+    """Views of a scene, the first ones."""
+    seed: int = 0
+    """Of the random weights that serve as control."""
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise SettingError(f"views must be at least 1, found {self.views}")
+
+    def config_with(self, what: str, files: Sequence[str | Path]) -> dict[str, Any]:
+        """The settings as JSON values, with the hash of the files that questions are read from as ``WHAT_sha256``.
+
+        Raises:
+            FileError: one cannot be read.
+        """
+        digest = hashlib.sha256()
+        for file in files:
+            try:
+                digest.update(Path(file).read_bytes())
+            except OSError as error:
+                raise FileError(file, f"cannot be read ({error.strerror})") from error
+        return {**asdict(self), "scenes": list(self.scenes), f"{what}_sha256": digest.hexdigest()}
 
 
 class ViewEncoder(Protocol):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
+
+from pomagym.printing import name_missing, print_result
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,6 @@ class Retrieval:
 def retrieval(config: Retrieval) -> int:
     """Measure, print the table or the JSON."""
     from benchmarks.retrieval import RetrievalRun, measure_retrieval
-    from benchmarks.tables import print_table
-    from poma3d.files import write_text
     from pomagym.progress import Bar
 
     run = RetrievalRun(
@@ -70,20 +68,8 @@ def retrieval(config: Retrieval) -> int:
     )
     with Bar("scenes") as bar:
         result = measure_retrieval(run, device=config.device, on_start=bar.start, on_scene=bar.advance)
-    missing = result["missing"]
-    if missing:
-        print(
-            f"pomagym: the queries of {len(missing)} scenes are left out, no folder holds them:"
-            f" {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}",
-            file=sys.stderr,
-        )
-    text = json.dumps(result, indent=2, allow_nan=False)
-    if config.out is not None:
-        write_text(config.out, text + "\n")
-    if config.json:
-        print(text)
-    else:
-        print_table(_table(result))
+    name_missing(result["missing"], "queries")
+    print_result(result, _table, as_json=config.json, out=config.out)
     return 0
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pomagym.printing import name_missing, print_result
+
 
 def text_localization(
     *,
@@ -37,7 +39,6 @@ def text_localization(
         pictures: of how many situations a picture is drawn, evenly over all; they need ``out``.
         as_json: print the JSON instead of the table.
     """
-    from benchmarks.tables import print_table
     from benchmarks.text_localization import TextLocalizationRun, measure_text_localization
     from poma3d.errors import SettingError
     from poma3d.files import write_text
@@ -47,27 +48,17 @@ def text_localization(
         raise SettingError("a file of situations in MSNN's schema is needed: name it with --data")
     if pictures and out is None:
         raise SettingError("pictures need a folder to be written to: name it with --out")
-    run = TextLocalizationRun(scenes, data, encoder, text, long, views, seed)
+    run = TextLocalizationRun(scenes, encoder, text, views, seed, samples=data, long=long)
     with Bar("scenes") as bar:
         result = measure_text_localization(run, device=device, on_start=bar.start, on_scene=bar.advance)
     answers = result.pop("answers")
-    if result["missing"]:
-        print(
-            f"pomagym: the situations of {len(result['missing'])} scenes are left out, no folder holds them:"
-            f" {', '.join(result['missing'][:5])}{', ...' if len(result['missing']) > 5 else ''}",
-            file=sys.stderr,
-        )
-    said = json.dumps(result, indent=2, allow_nan=False)
+    name_missing(result["missing"], "situations")
+    print_result(result, _table, as_json=as_json, out=None if out is None else out / "summary.json")
     if out is not None:
-        write_text(out / "summary.json", said + "\n")
         lines = (json.dumps(answer, allow_nan=False) + "\n" for answer in answers)
         write_text(out / "answers.jsonl", "".join(lines))
         _draw(run, answers, out / "pictures", pictures)
         print(f"results: {out}", file=sys.stderr)
-    if as_json:
-        print(said)
-    else:
-        print_table(_table(result))
     return 0
 
 

@@ -111,7 +111,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_whole_run(folder: Path) -> None:
     run = TextLocalizationRun(
-        (str(folder / "data"),), str(folder / "msnn.json"), str(folder / "encoder.safetensors")
+        (str(folder / "data"),), str(folder / "encoder.safetensors"), samples=str(folder / "msnn.json")
     )
     result = measure_text_localization(run)
     rows = {row["row"]: row for row in result["rows"]}
