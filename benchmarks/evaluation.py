@@ -8,47 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.folder_lock import locked
-from benchmarks.navigation_run import (
-    AGENTS,
-    TASKS,
-    NavigationRun,
-    check_settings,
-    default_folder,
-    episode_source,
-    height_and_width,
-    list_jobs,
-    make_environment,
-)
-from benchmarks.navigation_runner import (
-    UNRECORDED,
-    NavigationRunner,
-    NavigationRunnerFactory,
-    Recordings,
-    job_name,
-)
+from benchmarks.navigation_run import NavigationRun, check_settings, list_jobs
+from benchmarks.navigation_runner import UNRECORDED, NavigationRunnerFactory, Recordings
 from benchmarks.results import ResultsFolder, read_episodes
 from benchmarks.workers import Job, Misfortune, Outcome, run_jobs
 from policies.loading import policy_weights_sha256
 from poma3d.errors import EpisodeError, SettingError
-
-__all__ = [
-    "AGENTS",
-    "TASKS",
-    "Evaluation",
-    "NavigationRun",
-    "NavigationRunner",
-    "NavigationRunnerFactory",
-    "Recordings",
-    "by_scene",
-    "check_settings",
-    "default_folder",
-    "episode_source",
-    "evaluate",
-    "height_and_width",
-    "job_name",
-    "list_jobs",
-    "make_environment",
-]
 
 
 @dataclass

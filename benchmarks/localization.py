@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.evaluation import by_scene, job_name
+from benchmarks.evaluation import by_scene
 from benchmarks.folder_lock import locked
 from benchmarks.machine import command, hardware, versions
+from benchmarks.navigation_runner import job_name
 from benchmarks.results import ResultsFolder, read_episodes
 from benchmarks.scene_digests import scene_digests
 from benchmarks.workers import Job, Misfortune, Outcome, run_jobs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.episodes.ground import GroundSettings, on_ground
+from envs.episodes.ground import draw_on_ground
 from envs.setting_types import check_whole_number
 from envs.simulators.protocol import Simulator
 from poma3d.errors import SceneError, SettingError
@@ -31,7 +31,6 @@ _PROBE = 32
 """Pixels along each side of the small views that candidates are judged by."""
 _LEAST_VALID = 0.3
 """Share of its pixels that a remembered view must see something in."""
-_DRAWS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +130,5 @@ def remember_scene(
 
 def _candidates(simulator: Simulator, scene_id: str, count: int, rng: np.random.Generator) -> np.ndarray:
     """Poses (count, 4, 4) of the base on floors, by area, Habitat's body axes."""
-    surface = simulator.surface
-    points = np.zeros((0, 3))
-    for _ in range(_DRAWS):
-        drawn = np.stack([surface.random_navigable_point(rng) for _ in range(count)])
-        points = np.concatenate([points, drawn[on_ground(surface, drawn, GroundSettings())]])
-        if len(points) >= count:
-            break
-    if not len(points):
-        raise SceneError(f"{scene_id}: has no floor large enough to walk about on")
-    points = points[np.arange(count) % len(points)]
+    points = draw_on_ground(simulator.surface, count, rng, scene_id)
     return world_from_pose(points, rotation_from_heading(rng.uniform(-math.pi, math.pi, count)))

@@ -113,8 +113,8 @@ def _by_text(config: Localization) -> int:
 
 
 def _by_pose(config: Localization) -> int:
-    from benchmarks.evaluation import episode_source
     from benchmarks.localization import POLICIES, LocalizationRun, compare_localization, open_backbone
+    from benchmarks.navigation_run import episode_source
     from benchmarks.results import config_sha256
     from benchmarks.tables import print_table
     from pomagym.progress import EpisodeBar
