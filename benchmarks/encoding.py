@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,7 +133,7 @@ def measure_encoding(
         "rows": rows,
         "outside_over_inside": round(outside["per_second"] / inside["per_second"], 2),
         "outside_over_inside_cpu": round(inside["cpu_ms"] / outside["cpu_ms"], 2),
-        "settings": settings.__dict__,
+        "settings": asdict(settings),
         "threads": torch.get_num_threads(),
         "weights_sha256": backbone.weights_sha256,
         "hardware": hardware(),
