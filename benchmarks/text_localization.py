@@ -40,12 +40,14 @@ class TextLocalizationRun(ViewSettings):
 
     samples: str = field(kw_only=True)
     """A file of situations in MSNN's schema (`envs.msnn.files`)."""
+    split: str | None = None
+    """A list of the scenes to ask in, a name a line; None = all."""
     long: bool = False
     """Send the text through the tower's path for long texts."""
 
     def as_config(self) -> dict[str, Any]:
-        """The settings as JSON values, with the hash of the situations."""
-        return self.config_with("samples", [self.samples])
+        """The settings as JSON values, with the hash of the situations and of the list of scenes."""
+        return self.config_with("samples", [self.samples, *filter(None, [self.split])])
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,10 @@ def measure_text_localization(
     Raises:
         UserError: scenes, situations, encoder or text that cannot be used or do not fit together.
     """
-    from envs.msnn import read_msnn
+    from envs.msnn import read_msnn, read_scan_list
 
     config = run.as_config()
-    samples = read_msnn(run.samples)
+    samples = read_msnn(run.samples, None if run.split is None else read_scan_list(run.split))
     files = find_scenes(run.scenes)
     present = [sample for sample in samples if sample.scan_id in files]
     if not present:

@@ -67,6 +67,8 @@ class Localization:
     """text: a ScenePoint folder; may be given several times."""
     data: str | None = None
     """text: a file of situations in MSNN's schema."""
+    split: Path | None = None
+    """text: the scenes to ask in, a name a line, such as scannetv2_val.txt; default: the *_val.txt beside the data."""
     text: str | None = None
     """text: the text tower; default: the one that the encoder is aligned with."""
     long: bool = False
@@ -101,6 +103,7 @@ def _by_text(config: Localization) -> int:
         scenes=config.scenes,
         data=config.data,
         encoder=config.encoder,
+        split=config.split,
         text=config.text,
         long=config.long,
         views=config.views,
@@ -184,7 +187,6 @@ def _table(run: Any, rows: list[dict[str, Any]]) -> Any:
         f"where am I: {count} episodes, {run.scene or run.episodes}; percent",
         [
             "policy",
-            "what it does",
             "0.25 m, 10 deg",
             "0.5 m, 15 deg",
             "m, median",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pomagym.head_options import split_beside
 from pomagym.printing import name_missing, print_result
 
 
@@ -15,6 +16,7 @@ def text_localization(
     scenes: tuple[str, ...],
     data: str | None,
     encoder: str,
+    split: Path | None = None,
     text: str | None = None,
     long: bool = False,
     views: int = 32,
@@ -30,6 +32,7 @@ def text_localization(
         scenes: ScenePoint folders.
         data: the file of situations (`--data`).
         encoder: the weights.
+        split: a list of the scenes to ask in; None: the ``*_val.txt`` beside the data, else all.
         text: the text tower; None: the one the encoder is aligned with.
         long: take the tower's path for long texts.
         views: views of a scene, the first ones.
@@ -48,7 +51,9 @@ def text_localization(
         raise SettingError("a file of situations in MSNN's schema is needed: name it with --data")
     if pictures and out is None:
         raise SettingError("pictures need a folder to be written to: name it with --out")
-    run = TextLocalizationRun(scenes, encoder, text, views, seed, samples=data, long=long)
+    split = split or split_beside([Path(data)], "val")
+    chosen = None if split is None else str(split)
+    run = TextLocalizationRun(scenes, encoder, text, views, seed, samples=data, split=chosen, long=long)
     with Bar("scenes") as bar:
         result = measure_text_localization(run, device=device, on_start=bar.start, on_scene=bar.advance)
     answers = result.pop("answers")

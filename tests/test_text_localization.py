@@ -170,6 +170,11 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "top 3" in shown
     assert "random weights (control)" in shown
+    (tmp_path / "one.txt").write_text("room1\n")
+    assert text_localization(**given, split=tmp_path / "one.txt", as_json=True) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["situations"] == 3
+    assert result["missing"] == []
     with pytest.raises(SettingError, match="--out"):
         text_localization(**given, pictures=1)
     with pytest.raises(SettingError, match="--data"):
