@@ -12,6 +12,10 @@ from policies.localization.planar import compose, from_matrix, inverse, place_po
 
 _CELL = 0.12
 """Points nearer together than this count once, metres."""
+_TRACKED = 400
+"""Points of a view that a step is measured by."""
+_FEW = 50
+"""Fewer points cannot be registered."""
 
 
 class Scan:
@@ -40,15 +44,18 @@ class Scan:
         elif action == Action.TURN_RIGHT:
             self.pose = compose(self.pose, np.array([0.0, 0.0, -self._turn]))
         elif action == Action.MOVE_FORWARD:
-            self.pose = self._tracked(thinned(point_map[valid].astype(np.float64)))
+            seen = point_map[valid].astype(np.float64)
+            self.pose = self._tracked(seen[:: max(1, len(seen) // _TRACKED)])
 
     def _tracked(self, seen: np.ndarray) -> np.ndarray:
         """Where a step led: the full length, or less where an obstacle held it back, as the views fit best."""
         import small_gicp
 
         free = compose(self.pose, np.array([self._step, 0.0, 0.0]))
-        if len(seen) < 50 or len(self.points) < 50:
-            return free
+        if (
+            len(seen) < _FEW or len(self.points) < _FEW
+        ):  # all but nose to nose with something: it stood in the way
+            return free if len(seen) and np.median(seen[:, 0]) > self._step else self.pose
         target = small_gicp.PointCloud(self.points)
         tree = small_gicp.KdTree(target)
         small_gicp.estimate_normals_covariances(target, tree, num_neighbors=10, num_threads=1)
