@@ -187,3 +187,9 @@ def test_a_policy_that_cannot_be_loaded_is_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=says):
             open_policy(spec)
+
+
+def test_categories_of_pixels_are_for_objectnav():
+    with pytest.raises(SettingError, match="objectnav alone"):
+        NavigationRun(scene="procedural:val:1", semantic=True)
+    assert NavigationRun(scene="procedural:val:1", task="objectnav", semantic=True).semantic
