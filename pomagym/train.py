@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from policies.learning.settings import TrainSettings
 
@@ -35,9 +35,6 @@ class Config(TrainSettings):
     default: as many as are needed."""
     out: Path | None = None
     """The policy's folder; default runs/POLICY-FEATURES-SEED."""
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    """In which the backbone encodes while training; bf16 is twice as fast on processors that know it. Policies
-    are always evaluated in float32."""
     keep_experience: bool = False
     """Leave the recorded features in the folder's training/ when it is done (gigabytes)."""
     json: bool = False
@@ -78,7 +75,7 @@ def _dagger(settings: TrainSettings, out: Path, config: Config) -> TrainResult:
     from policies.learning.dagger import DaggerTraining, Unit
     from pomagym.progress import Bar
 
-    training = DaggerTraining(settings, out, precision=config.precision)
+    training = DaggerTraining(settings, out)
     with Bar("training") as bar:
         begun: list[Unit] = []
 
@@ -99,7 +96,7 @@ def _ppo(settings: TrainSettings, out: Path, config: Config) -> TrainResult:
     from policies.learning.ppo import PpoTraining
     from pomagym.progress import Bar
 
-    training = PpoTraining(settings, out, precision=config.precision)
+    training = PpoTraining(settings, out)
     with Bar("training", training.segments) as bar:
 
         def show(done: int, total: int, facts: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from agent.rollout import run_episode
 from envs.embodiment import agent_preset
 from envs.pointnav import PointNavEnv
 from envs.simulators.open import open_simulator
-from policies.learning.acting import choose
+from policies.learning.acting import Acting
 from policies.learning.dagger import DaggerTraining
 from policies.learning.experience import Experience, RecordedEpisode
 from policies.learning.features import FeatureLayout
@@ -84,10 +84,19 @@ def test_own_sensors_notice_a_collision_and_let_it_fade():
 
 def test_stop_is_never_left_to_chance():
     rng = np.random.default_rng(0)
-    assert all(choose(np.array([1.0, 0.9, 0.9, 0.9]), 1.0, rng) == 0 for _ in range(20))
-    drawn = {choose(np.array([0.9, 1.0, 0.95, 0.9]), 1.0, rng) for _ in range(200)}
+    by_chance = Acting(temperature=1.0)
+    assert all(by_chance.choose(np.array([1.0, 0.9, 0.9, 0.9]), None, rng) == 0 for _ in range(20))
+    drawn = {by_chance.choose(np.array([0.9, 1.0, 0.95, 0.9]), None, rng) for _ in range(200)}
     assert drawn == {1, 2, 3}
-    assert choose(np.array([0.9, 1.0, 0.95, 0.9]), 0.0, rng) == 1
+    assert Acting().choose(np.array([0.9, 1.0, 0.95, 0.9]), None, rng) == 1
+
+
+def test_inertia_keeps_turning_where_both_turns_are_as_good():
+    rng = np.random.default_rng(0)
+    either = np.array([0.0, 0.0, 1.0, 1.1])
+    acting = Acting(inertia=0.5)
+    assert [acting.choose(either, last, rng) for last in (None, 1, 2, 3)] == [3, 3, 2, 3]
+    assert acting.choose(np.array([0.0, 0.0, 1.0, 2.0]), 2, rng) == 3  # a clear case turns back
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +409,17 @@ def test_train_command_and_evaluation_over_workers(tmp_path, capsys):
     assert set(told["held_out"]) >= {"success", "spl"}
     measures = []
     for workers in ("1", "2"):
-        run = ["run", "--policy", str(out), "--scene", "procedural:val:2", "--episodes", "4", "--max-steps", "25"]
+        run = [
+            "run",
+            "--policy",
+            str(out),
+            "--scene",
+            "procedural:val:2",
+            "--episodes",
+            "4",
+            "--max-steps",
+            "25",
+        ]
         run += ["--workers", workers, "--out", str(tmp_path / f"run{workers}"), "--json"]
         assert main(run) == 0
         summary = json.loads(capsys.readouterr().out)

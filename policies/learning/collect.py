@@ -17,7 +17,7 @@ import torch
 
 from envs.locomotion import Action
 from envs.pointnav import PointNavEnv
-from policies.learning.acting import choose
+from policies.learning.acting import Acting
 from policies.learning.experience import Experience, RecordedEpisode
 from policies.learning.features import ViewFeatures
 from policies.learning.houses import TrainingScenes
@@ -77,7 +77,7 @@ class Collector:
         features: what the views are turned into.
         settings: how.
         seed: of everything random.
-        temperature: with which the learner acts (`policies.learning.acting.choose`).
+        acting: how the learner chooses.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Collector:
         features: ViewFeatures,
         settings: DaggerSettings,
         seed: int,
-        temperature: float,
+        acting: Acting,
     ) -> None:
         self._scenes, self._features, self._settings = scenes, features, settings
-        self._seed, self._temperature = seed, temperature
+        self._seed, self._acting = seed, acting
 
     def collect(
         self,
@@ -208,7 +208,7 @@ class Collector:
         run.poses.append((position, heading))
         advised = time.perf_counter()
         out.seconds["teach"] += advised - before
-        chosen = choose(logits, self._temperature, run.rng)
+        chosen = self._acting.choose(logits, run.sensors.last_action, run.rng)
         self._watch(run, oracle_share)
         leads = run.rescue > 0 or run.rng.random() < oracle_share
         action = right if leads else chosen

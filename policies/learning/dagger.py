@@ -23,9 +23,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from policies.learning.acting import Acting
 from policies.learning.collect import Collector, generator
 from policies.learning.experience import Experience
-from policies.learning.features import ViewFeatures, open_features
+from policies.learning.features import ViewFeatures
 from policies.learning.held_out import evaluate_policy
 from policies.learning.houses import TrainingScenes, training_body
 from policies.learning.imitation import NotFiniteError, learn_pass
@@ -83,14 +84,13 @@ class DaggerTraining:
     Args:
         settings: what decides the outcome.
         out: the policy's folder; ``training/`` in it holds experience and checkpoint until the end.
-        precision: in which the backbone encodes while experience is collected.
     """
 
-    def __init__(self, settings: TrainSettings, out: str | Path, *, precision: str = "auto") -> None:
+    def __init__(self, settings: TrainSettings, out: str | Path) -> None:
         self.settings, self.out = settings, Path(out)
         self.config = settings.as_config()
         self._work = self.out / "training"
-        self._precision = precision
+        self._acting = Acting(settings.network.temperature, settings.network.inertia)
         self.units = units(settings)
 
     def run(
@@ -114,13 +114,7 @@ class DaggerTraining:
         """
         settings = self.settings
         with one_thread():
-            features = open_features(
-                settings.features,
-                settings.backbone,
-                settings.output,
-                seed=settings.seed,
-                precision=self._precision,
-            )
+            features = settings.open_features()
             scenes = TrainingScenes(settings, training_body(features.size, settings.max_steps))
             network = PolicyNetwork(features.layout, settings.network, seed=settings.seed)
             self._optimiser = torch.optim.AdamW(
@@ -194,7 +188,7 @@ class DaggerTraining:
             return self._collect(unit, network, features, scenes, experience, advance)
         if unit.kind == "learn":
             return self._learn(unit, network, experience, advance)
-        return self._evaluate(unit, network, features, scenes)
+        return self._evaluate(unit, network, scenes)
 
     def _collect(
         self,
@@ -207,7 +201,7 @@ class DaggerTraining:
     ) -> dict[str, Any]:
         settings = self.settings
         wanted = settings.total_steps * (unit.round + 1) // settings.dagger.rounds - self._steps
-        collector = Collector(scenes, features, settings.dagger, settings.seed, settings.network.temperature)
+        collector = Collector(scenes, features, settings.dagger, settings.seed, self._acting)
         found = collector.collect(unit.round, max(1, wanted), network, experience, advance)
         self._steps += found.steps
         if unit.round == 0 and features.layout.size:
@@ -240,13 +234,10 @@ class DaggerTraining:
             raise NotFiniteError("weights became NaN or infinite; a smaller --dagger.learning-rate helps")
         return facts
 
-    def _evaluate(
-        self, unit: Unit, network: PolicyNetwork, features: ViewFeatures, scenes: TrainingScenes
-    ) -> dict[str, Any]:
+    def _evaluate(self, unit: Unit, network: PolicyNetwork, scenes: TrainingScenes) -> dict[str, Any]:
         settings = self.settings
-        policy = LearnedPolicy(
-            DaggerBrain(network), features, name=self.out.name, temperature=settings.network.temperature
-        )
+        features = settings.open_features("float32")
+        policy = LearnedPolicy(DaggerBrain(network), features, self._acting, name=self.out.name)
         video = self.out / "videos" / f"evaluation_{unit.number}.mp4"
         means, records = evaluate_policy(
             policy, scenes, scenes.body, settings.evaluation_episodes, settings.seed, video=video
@@ -259,7 +250,7 @@ class DaggerTraining:
                 network.tensors(),
                 features,
                 self.config,
-                temperature=settings.network.temperature,
+                acting=self._acting,
                 measures=means,
             )
             self._best = {"measures": means, "sha256": sha256, "evaluation": unit.number}

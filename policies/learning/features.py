@@ -78,7 +78,7 @@ class BlindFeatures:
 
     layout = FeatureLayout()
     size = RENDER_SIZE["blind"]
-    backbone = None
+    backbone: dict[str, Any] | None = None
 
     def rows(self, point_map: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """(N, 0)."""
@@ -90,7 +90,7 @@ class PointMapFeatures:
 
     layout = FeatureLayout(point_map=(CNN_SIZE, CNN_SIZE))
     size = RENDER_SIZE["cnn"]
-    backbone = None
+    backbone: dict[str, Any] | None = None
 
     def rows(self, point_map: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """(N, 3 h w): the point map as float16, whose steps are below 8 mm within 10 m."""
@@ -119,7 +119,7 @@ class BackboneFeatures:
             tokens=(int(tokens[0]), int(tokens[1])) if tokens else None, cls=int(cls[0]) if cls else 0
         )
         self.size = int(self.frozen.image_size)
-        self.backbone = {
+        self.backbone: dict[str, Any] | None = {
             "name": name,
             "weights_sha256": self.frozen.weights_sha256,
             "output": output,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from policies.learning.acting import choose
+from policies.learning.acting import Acting
 from policies.learning.features import ViewFeatures
 from policies.learning.networks import PolicyNetwork
 from policies.learning.sensors import OwnSensors, goal_sensors
@@ -61,18 +61,18 @@ class LearnedPolicy:
         brain: decides.
         features: what a view is turned into.
         name: what results call it.
-        temperature: with which a move is drawn (`policies.learning.acting.choose`); 0 takes the likeliest.
+        acting: how an action is chosen from its scores.
     """
 
     privileged = False
 
     def __init__(
-        self, brain: Brain, features: ViewFeatures, *, name: str = "learned", temperature: float = 0.0
+        self, brain: Brain, features: ViewFeatures, acting: Acting, *, name: str = "learned"
     ) -> None:
         self.name = name
         self.size = features.size
         """Rows and columns of the point maps it wants, pixels; others are brought to that size."""
-        self._brain, self._features, self._temperature = brain, features, temperature
+        self._brain, self._features, self._acting = brain, features, acting
         self._sensors = OwnSensors()
         self._rng = np.random.default_rng(0)
 
@@ -111,7 +111,7 @@ class LearnedPolicy:
             logits = self._brain.logits(rows, sensors)
         if not np.isfinite(logits).all():
             raise SettingError(f"the policy {self.name} gave a score that is not finite; train it anew")
-        action = choose(logits, self._temperature, self._rng)
+        action = self._acting.choose(logits, self._sensors.last_action, self._rng)
         self._sensors.acted(action)
         return action
 

@@ -33,6 +33,11 @@ class ViewEncoder(nn.Module):
     Tokens enter standardised by `calibrate`: an offset for each patch and channel, a scale for each channel.
     """
 
+    token_mean: Tensor
+    token_scale: Tensor
+    cls_mean: Tensor
+    cls_scale: Tensor
+
     def __init__(self, layout: FeatureLayout, settings: NetworkSettings) -> None:
         super().__init__()
         self.layout = layout

@@ -10,11 +10,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from policies.learning.acting import Acting
 from policies.learning.features import (
     RANDOM_PREFIX,
     BackboneFeatures,
@@ -43,7 +45,7 @@ def save_policy(
     features: ViewFeatures,
     config: Mapping[str, Any],
     *,
-    temperature: float,
+    acting: Acting,
     measures: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a policy, weights first, so that ``policy.json`` never names weights that are not there.
@@ -53,7 +55,7 @@ def save_policy(
         tensors: the network's weights.
         features: what it sees through.
         config: `TrainSettings.as_config`.
-        temperature: with which it acts.
+        acting: how it chooses.
         measures: its evaluation on held-out scenes.
 
     Returns:
@@ -71,7 +73,7 @@ def save_policy(
         "backbone": features.backbone,
         "frame": "agent",
         "size": features.size,
-        "temperature": temperature,
+        "acting": asdict(acting),
         "weights_sha256": digest,
         "held_out": dict(measures or {}),
         "config": dict(config),
@@ -103,7 +105,7 @@ def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileError(path, f"has the format {found!r}, expected {POLICY_FORMAT!r}")
     missing = [
         name
-        for name in ("policy", "features", "layout", "backbone", "size", "temperature", "config")
+        for name in ("policy", "features", "layout", "backbone", "size", "acting", "config")
         if name not in description
     ]
     if missing:
@@ -114,7 +116,7 @@ def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def policy_folder_sha256(folder: str | os.PathLike[str]) -> str:
     """A hash of the description and the weights: another training, another hash."""
     description = read_description(folder)
-    decisive = {key: description[key] for key in ("backbone", "temperature", "layout", "weights_sha256")}
+    decisive = {key: description[key] for key in ("backbone", "acting", "layout", "weights_sha256")}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -137,9 +139,7 @@ def open_policy_folder(folder: str | os.PathLike[str]) -> LearnedPolicy:
             folder / DESCRIPTION, f"the policy reads {layout}, its backbone gives {features.layout}"
         )
     brain = _brain_of(folder, description, layout, file.tensors)
-    return LearnedPolicy(
-        brain, features, name=folder.resolve().name, temperature=float(description["temperature"])
-    )
+    return LearnedPolicy(brain, features, Acting(**description["acting"]), name=folder.resolve().name)
 
 
 def load_tensors(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from policies.learning.acting import Acting
 from policies.learning.collect import generator
-from policies.learning.features import ViewFeatures, open_features
+from policies.learning.features import ViewFeatures
 from policies.learning.held_out import evaluate_policy
 from policies.learning.houses import TrainingScenes, training_body
 from policies.learning.learned_policy import LearnedPolicy, one_thread
@@ -39,7 +40,7 @@ from poma3d.files import write_text
 from poma3d.training.log import Log
 
 _CALIBRATION_STEPS = 32
-TEMPERATURE = 1.0
+ACTING = Acting(temperature=1.0)
 """PPO's policies draw their moves by chance as they learned to."""
 
 
@@ -49,15 +50,13 @@ class PpoTraining:
     Args:
         settings: what decides the outcome; its policy is ppo or recurrent-ppo.
         out: the policy's folder.
-        precision: in which the backbone encodes while training.
     """
 
-    def __init__(self, settings: TrainSettings, out: str | Path, *, precision: str = "auto") -> None:
+    def __init__(self, settings: TrainSettings, out: str | Path) -> None:
         self.settings, self.out = settings, Path(out)
         self.config = settings.as_config()
         self._recurrent = settings.policy == "recurrent-ppo"
         self._work = self.out / "training"
-        self._precision = precision
         per_segment = settings.ppo.segment * settings.ppo.n_steps * settings.ppo.n_envs
         self.segments = max(1, math.ceil(settings.total_steps / per_segment))
         """How many segments the training has."""
@@ -80,13 +79,7 @@ class PpoTraining:
         """
         settings = self.settings
         with one_thread(), own_chance():
-            features = open_features(
-                settings.features,
-                settings.backbone,
-                settings.output,
-                seed=settings.seed,
-                precision=self._precision,
-            )
+            features = settings.open_features()
             body = training_body(features.size, settings.max_steps)
             scenes = TrainingScenes(settings, body)
             venv = make_training_env(
@@ -137,7 +130,7 @@ class PpoTraining:
                     break
                 done += 1
                 if done in evaluated:
-                    means = self._evaluate(model, features, scenes, best, done)
+                    means = self._evaluate(model, scenes, best, done)
                     facts |= {f"held_out_{name}": value for name, value in means.items()}
                 save_state(
                     self._work,
@@ -239,10 +232,11 @@ class PpoTraining:
         return facts
 
     def _evaluate(
-        self, model: Any, features: ViewFeatures, scenes: TrainingScenes, best: dict[str, Any], number: int
+        self, model: Any, scenes: TrainingScenes, best: dict[str, Any], number: int
     ) -> dict[str, float]:
+        features = self.settings.open_features("float32")
         brain = Sb3Brain(model.policy, recurrent=self._recurrent)
-        policy = LearnedPolicy(brain, features, name=self.out.name, temperature=TEMPERATURE)
+        policy = LearnedPolicy(brain, features, ACTING, name=self.out.name)
         settings = self.settings
         video = self.out / "videos" / f"evaluation_{number}.mp4"
         means, records = evaluate_policy(
@@ -252,9 +246,7 @@ class PpoTraining:
         write_text(self.out / "results" / f"evaluation_{number}.jsonl", lines)
         if means["spl"] >= best.get("measures", {}).get("spl", -1.0):
             tensors = without_aliases(model.policy.state_dict())
-            sha256 = save_policy(
-                self.out, tensors, features, self.config, temperature=TEMPERATURE, measures=means
-            )
+            sha256 = save_policy(self.out, tensors, features, self.config, acting=ACTING, measures=means)
             best.clear()
             best.update({"measures": means, "sha256": sha256, "evaluation": number})
         return means

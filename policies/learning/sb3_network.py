@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 from torch.nn import functional
@@ -55,7 +55,7 @@ def policy_arguments(layout: FeatureLayout, settings: NetworkSettings, recurrent
     return arguments
 
 
-def policy_class(recurrent: bool) -> type[MultiInputActorCriticPolicy]:
+def policy_class(recurrent: bool) -> type[ActorCriticPolicy]:
     """SB3's policy class for observations that are dictionaries."""
     if recurrent:
         from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy

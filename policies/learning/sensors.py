@@ -52,14 +52,15 @@ class OwnSensors:
 
     def restart(self) -> None:
         """Forget everything: an episode begins."""
-        self._action: int | None = None
+        self.last_action: int | None = None
+        """The action before the state that is read next; None at the start."""
         self._place: np.ndarray | None = None
         self._longest = 0.0
         self._trace = 0.0
 
     def acted(self, action: int) -> None:
         """The agent does this in the state it read last."""
-        self._action = int(action)
+        self.last_action = int(action)
 
     def read(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """(11,) float32 for an observation with ``gps`` (2,) and ``compass`` (1,); once a step, in order.
@@ -69,15 +70,15 @@ class OwnSensors:
         """
         place = np.asarray(observation["gps"], np.float64)
         moved, held_back = 1.0, 0.0
-        if self._action == Action.MOVE_FORWARD and self._place is not None:
+        if self.last_action == Action.MOVE_FORWARD and self._place is not None:
             walked = math.dist(place, self._place)
             self._longest = max(self._longest, walked)
             moved = walked / self._longest if self._longest > 0 else 0.0
             held_back = float(moved < 0.9)
         self._trace = FADING * self._trace + held_back
         self._place = place
-        last = [float(self._action == move) for move in (1, 2, 3)]
+        last = [float(self.last_action == move) for move in (1, 2, 3)]
         heading = float(observation["compass"][0])
-        numbers = [*last, float(self._action is None), moved, held_back, self._trace]
+        numbers = [*last, float(self.last_action is None), moved, held_back, self._trace]
         numbers += [math.cos(heading), math.sin(heading), *(place / _FAR)]
         return np.array(numbers, np.float32)

@@ -32,10 +32,18 @@ class NetworkSettings:
     """By chance among the moves as softmax(scores / temperature) has it, 0 = always the likeliest; STOP is never
     left to chance."""
 
+    inertia: float = 1.0
+    """Taken from the score of turning back at once: what the oracle knows and the learner cannot see leaves both
+    turns as likely, and without it the agent would waver on the spot."""
+
     def __post_init__(self) -> None:
         if min(self.compressed, self.hidden) < 1:
             raise SettingError(
                 f"compressed and hidden must be at least 1, found {self.compressed} and {self.hidden}"
+            )
+        if min(self.temperature, self.inertia) < 0:
+            raise SettingError(
+                f"temperature and inertia must be at least 0, found {self.temperature} and {self.inertia}"
             )
 
 
@@ -51,23 +59,23 @@ class DaggerSettings:
     """The oracle leads a step of round r (from 0) with this probability to the power of r."""
     noise: float = 0.15
     """Share of random moves while the oracle leads, so that it shows how to recover."""
-    patience: int = 60
+    patience: int = 30
     """Steps without coming nearer to the goal after which the oracle takes over for a while."""
-    rescue: int = 15
+    rescue: int = 10
     """Steps for which it does."""
-    max_steps: int = 250
+    max_steps: int = 200
     """Steps after which an episode of training ends."""
     episodes_per_visit: int = 3
     """Episodes that a lane runs in a house before it takes the next one."""
     extra_goals: int = 4
     """Other goals that each episode is labelled for as well: the views, and so the features, stay the same."""
-    epochs: int = 2
+    epochs: int = 3
     """Passes over all experience after each round."""
     final_epochs: int = 6
     """Passes after the last round, while the learning rate falls to 0."""
-    batch: int = 16
+    batch: int = 8
     """Episodes that learn side by side."""
-    chunk: int = 32
+    chunk: int = 16
     """Steps that gradients go back through."""
     learning_rate: float = 1e-3
     """AdamW's, at the top."""
@@ -144,6 +152,9 @@ class TrainSettings:
     """Weights of the backbone, whatever `poma3d.checkpoints.load_encoder` takes."""
     output: Literal["cls", "patch_tokens", "both"] = "patch_tokens"
     """What of the backbone's output the policy gets."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """In which the backbone encodes while training; bf16 is twice as fast on processors that know it. A trained
+    policy acts in float32, in its evaluations too."""
     scene: str = "procedural:train:500"
     """Scenes to train in: a mesh file or procedural:SPLIT:N for the first N houses."""
     episodes: str | int | None = None
@@ -186,6 +197,14 @@ class TrainSettings:
     def total_steps(self) -> int:
         """Environment steps of the whole training."""
         return self.steps or DEFAULT_STEPS[self.policy]
+
+    def open_features(self, precision: str | None = None) -> Any:
+        """The features (`policies.learning.features.ViewFeatures`), in ``precision`` or in the settings' own."""
+        from policies.learning.features import open_features
+
+        return open_features(
+            self.features, self.backbone, self.output, seed=self.seed, precision=precision or self.precision
+        )
 
     def as_config(self) -> dict[str, Any]:
         """The settings as JSON values, without those of the other way to learn."""
