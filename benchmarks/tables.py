@@ -102,9 +102,9 @@ def encoding_table(result: Mapping[str, Any]) -> Table:
 
 def print_table(table: Table, *, to_stderr: bool = False) -> None:
     """Print a table so that it fits (see `fitted`); on standard error where standard output carries JSON."""
-    console = Console(stderr=to_stderr)
+    console = Console(stderr=to_stderr, emoji=False)
     if not console.is_terminal:  # a file or a pipe has no width; do not fold the columns
-        console = Console(stderr=to_stderr, width=160)
+        console = Console(stderr=to_stderr, width=160, emoji=False)
     console.print(fitted(table, console.width))
 
 
