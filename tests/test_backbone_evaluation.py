@@ -15,7 +15,7 @@ from poma3d.encoder_config import EncoderConfig
 from poma3d.errors import SettingError
 from poma3d.evaluation.consistency import patch_centres, view_consistency
 from poma3d.evaluation.probe import accuracy, knn, linear_probe, majority, mean_iou, patch_labels
-from poma3d.evaluation.retrieval import recall_at, scene_retrieval
+from poma3d.evaluation.retrieval import ranks, scene_retrieval
 from poma3d.evaluation.suite import Suite
 from poma3d.towers.mini_text import MiniText
 from poma3d.towers.vocabulary import Vocabulary
@@ -80,7 +80,7 @@ def test_a_scene_without_utterance_is_an_answer_but_no_query() -> None:
 def test_equal_scores_do_not_flatter() -> None:
     scores = torch.ones(4, 4)
     truth = torch.arange(4)
-    assert [recall_at(scores, truth, n) for n in (1, 3, 4)] == [0.0, 0.0, 1.0]
+    assert [(ranks(scores, truth) < n).float().mean().item() for n in (1, 3, 4)] == [0.0, 0.0, 1.0]
 
 
 # Probes

@@ -30,11 +30,6 @@ def ranks(scores: Tensor, truth: Tensor) -> Tensor:
     return (~(scores < own)).sum(1) - 1  # the truth itself does not count
 
 
-def recall_at(scores: Tensor, truth: Tensor, n: int) -> float:
-    """Share of the queries (Q, S) whose ``truth`` (Q,) is among the ``n`` best (see `ranks`)."""
-    return (ranks(scores, truth) < n).float().mean().item()
-
-
 def join_utterances(said: Sequence[str], m: int, *, every: bool = False) -> list[str]:
     """The queries that the utterances of one scene make.
 
