@@ -76,6 +76,10 @@ class Alignment(nn.Module):
         """The factor of the cosines."""
         return self._bounded(self.log_scale)
 
+    def region_scale(self) -> Tensor:
+        """The factor of the cosines between patches and words."""
+        return self._bounded(self.region_log_scale)
+
     def _bounded(self, log_scale: Tensor) -> Tensor:
         return log_scale.clamp(max=math.log(self.settings.largest_scale)).exp()
 
@@ -120,7 +124,7 @@ class Alignment(nn.Module):
                 batch.patches.flatten(0, 1),  # (B, V, K, D) -> (B V, K, D)
                 batch.patch_shares.flatten(0, 1),
                 batch.words,
-                self._bounded(self.region_log_scale),
+                self.region_scale(),
             )
             terms["loss_regions"] = term.detach()
             loss = loss + settings.region_weight * term

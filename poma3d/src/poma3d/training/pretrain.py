@@ -2,6 +2,7 @@
 
     OUT/settings.json            the resolved settings
     OUT/warm-up/, OUT/main/      see `poma3d.training.stage`
+    OUT/settle/                  the log of the last stage (`poma3d.training.settle`), where there is one
     OUT/encoder.safetensors      the target encoder, as `poma3d.checkpoints.load_encoder` takes it
     OUT/text.safetensors         the text tower that trained along
 
@@ -12,6 +13,7 @@ of its context encoder, as in I-JEPA. How the paper hands over is unknown.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,11 +29,13 @@ from poma3d.errors import FileError, SettingError
 from poma3d.files import write_text
 from poma3d.scenepoint import SceneLoader, ScenePointDataset
 from poma3d.scenepoint.folder import ScenePointFolder
+from poma3d.scenepoint.settings import DataSettings
 from poma3d.towers import ImageTower, TextTower
 from poma3d.towers.fgclip import FgClipImage, FgClipText
 from poma3d.towers.mini_text import MiniText, MiniTextConfig
 from poma3d.towers.vocabulary import Vocabulary
 from poma3d.training.checkpoint import checkpoints
+from poma3d.training.log import Log
 from poma3d.training.model import Pretraining
 from poma3d.training.settings import PretrainSettings, StageSettings
 from poma3d.training.stage import DONE, Progress, Stage, peak_memory_mib
@@ -106,6 +110,11 @@ def pretrain(
             accelerator.free_memory()
         model = following
     assert model is not None  # settings without a stage are refused
+    if settings.settle.steps and isinstance(model.text_tower, MiniText):
+        model = model.to("cpu")
+        if accelerator.is_main_process:
+            _settle(settings, model, out / "settle", report)
+            measures = evaluate(model) if evaluate is not None else {}
     encoder_file, text_file = out / "encoder.safetensors", out / "text.safetensors"
     notes = {"recipe": settings.recipe(), "measures": measures}
     encoder = model.target_encoder.to("cpu")
@@ -120,6 +129,59 @@ def pretrain(
         weights_sha256=encoder.weights_sha256(),
         measures=measures,
     )
+
+
+def _settle(
+    settings: PretrainSettings,
+    model: Pretraining,
+    folder: Path,
+    report: Callable[[Progress], None] | None,
+) -> None:
+    """The last stage, with its log; once through takes minutes, so it has no checkpoints."""
+    from poma3d.training.settle import all_captions, freeze, settle
+
+    if not isinstance(model.text_tower, MiniText):
+        return
+    size, regions = settings.encoder.image_size, model.alignment.settings.region_weight > 0
+    data = DataSettings(
+        views=settings.settle.views, size=size, labels=regions, bad_scenes=settings.bad_scenes
+    )
+    dataset = ScenePointDataset(list(settings.data), data)
+    began = time.perf_counter()
+
+    def progress(stage: str, step: int, steps: int, loss: float | None, views: int) -> None:
+        if report is not None:
+            pace = (time.perf_counter() - began) / step
+            report(Progress(stage, step, steps, loss, views / pace, (steps - step) * pace))
+
+    encoder = model.target_encoder.eval()
+    encoder.requires_grad_(False)
+    frozen = freeze(
+        encoder,
+        dataset,
+        all_captions(list(settings.data)),
+        report=lambda done, of: progress("encoding", done, of, None, data.views),
+    )
+    began, steps = time.perf_counter(), settings.settle.steps
+    log = Log(folder, 0)
+    try:
+        for step, metrics in enumerate(
+            settle(
+                encoder,
+                model.text_tower,
+                model.alignment,
+                frozen,
+                dataset.categories,
+                settings.settle,
+                seed=settings.seed,
+                report=lambda step, loss: progress("settling", step, steps, loss, settings.settle.scenes),
+            ),
+            start=1,
+        ):
+            if step % settings.run.log_every == 0 or step == steps:
+                log.write({"step": step, **metrics})
+    finally:
+        log.close()
 
 
 def dry_run(settings: PretrainSettings) -> list[dict[str, Any]]:

@@ -116,6 +116,35 @@ class StageSettings:
 
 
 @dataclass(frozen=True)
+class SettleSettings:
+    """The last stage, on whole scenes and with the tower frozen (`poma3d.training.settle`); ours, not the paper's.
+
+    Raises:
+        SettingError: a number out of its range.
+    """
+
+    steps: int = 0
+    """Optimiser steps; 0 leaves it out."""
+    scenes: int = 256
+    """Scenes a step, all against all."""
+    views: int = 16
+    """Views of a scene; each is encoded once."""
+    regions: int = 32
+    """Views a step whose patches are compared with words, where regions are aligned."""
+    learning_rate: float = 5e-4
+    """At the top of a cosine."""
+    weight_decay: float = 0.05
+    """On matrices."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or min(self.scenes, self.views, self.regions) < 1 or not self.learning_rate > 0:
+            raise SettingError(
+                "settling takes steps of at least 0, scenes, views and regions of at least 1 and a learning_rate above"
+                f" 0, found {self.steps}, {self.scenes}, {self.views}, {self.regions} and {self.learning_rate}"
+            )
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """How a run is carried out; nothing here changes the weights that come out."""
 
@@ -151,6 +180,8 @@ class PretrainSettings:
     """The second stage: alignment and POMA-JEPA on rooms of many views."""
     jepa: JepaSettings
     """POMA-JEPA; its ``loss`` is the stage's ``objective``."""
+    settle: SettleSettings = field(default_factory=SettleSettings)
+    """The last stage, where the text tower trains along."""
     text: str = "mini"
     """The text tower: ``mini`` trains a small one along; else FG-CLIP's folder or name on the hub, frozen."""
     image: str = ""
@@ -223,7 +254,7 @@ PRESETS: dict[str, PretrainSettings] = {
             augmentation=_ANYWHERE,
         ),
         main=StageSettings(
-            steps=500,
+            steps=300,
             batch=16,
             objective="chamfer",
             views=8,
@@ -236,6 +267,7 @@ PRESETS: dict[str, PretrainSettings] = {
             augmentation=_ANYWHERE,
         ),
         jepa=JepaSettings(width=96, depth=3, heads=3),
+        settle=SettleSettings(steps=300),
     ),
     "base": PretrainSettings(
         data=(),

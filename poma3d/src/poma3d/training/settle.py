@@ -1,0 +1,213 @@
+"""The last stage: projection and text tower learn on whole scenes, while the encoder's tower stands still.
+
+Ours, not the paper's. A scene is the mean of many views, and few scenes fit in a batch of the main stage, so that text
+and scene hardly meet there; with the tower frozen each view is encoded once, and a step sees hundreds of whole scenes
+for the price of their texts (locked-image tuning, arXiv 2111.07991). Patch tokens do not change by a bit; what is
+projected does: view and scene embeddings, and patches compared with words.
+
+A settling that is cut off begins anew from the main stage's checkpoint, and ends with the same weights.
+
+Shapes: S scenes, V views, P patches, C width, D embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from poma3d.encoder import PointMapEncoder
+from poma3d.errors import SettingError
+from poma3d.objectives.alignment import Alignment, info_nce
+from poma3d.objectives.regions import patch_shares, region_loss
+from poma3d.scenepoint import ScenePointDataset
+from poma3d.scenepoint.folder import ScenePointFolder
+from poma3d.towers.mini_text import MiniText
+from poma3d.training.model import numbers
+from poma3d.training.schedule import learning_rate
+from poma3d.training.settings import SettleSettings
+from poma3d.training.stage import TrainingError
+
+_SETTLE = 3
+"""What a seed is for, beside those of `poma3d.training.stage`."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What the tower says about scenes, and their texts."""
+
+    views: Tensor
+    """(S, V, C) CLS tokens after the last norm, before the projection."""
+    patches: Tensor
+    """(S, P, C) patch tokens of one view of each scene, after that norm."""
+    shares: Tensor
+    """(S, P, categories) what these patches show."""
+    scan_ids: list[str]
+    """S names."""
+    view_captions: list[list[tuple[str, ...]]]
+    """S lists of V tuples of texts."""
+    scene_captions: list[tuple[str, ...]]
+    """S tuples of texts."""
+
+
+@torch.no_grad()
+def freeze(
+    encoder: PointMapEncoder,
+    dataset: ScenePointDataset,
+    texts: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]],
+    *,
+    report: Callable[[int, int], None] | None = None,
+) -> Frozen:
+    """Encode every scene of ``dataset`` once, as it lies in its file.
+
+    Args:
+        encoder: on the CPU or a GPU; in inference mode.
+        dataset: with labels where regions are to be aligned.
+        texts: captions of each scan and of its views (`all_captions`).
+        report: called with (scenes done, scenes).
+    """
+    tower = encoder.clip.vision_model
+    device, side = tower.embeddings.class_embedding.device, encoder.config.patch_size
+    views, patches, shares, scans, indices = [], [], [], [], []
+    for number in range(len(dataset)):
+        sample = dataset[number]
+        encoding, cls = _tokens(encoder, sample.point_map.to(device), sample.valid.to(device))
+        views.append(cls.float().cpu())
+        patches.append(tower.post_layernorm(encoding[0]).float().cpu())  # of the first view drawn
+        if sample.semantics is not None:
+            shares.append(patch_shares(sample.semantics[:1], side, len(dataset.categories))[0])
+        scans.append(sample.scan_id)
+        indices.append(sample.view_indices.tolist())
+        if report is not None:
+            report(number + 1, len(dataset))
+    return Frozen(
+        views=torch.stack(views),
+        patches=torch.stack(patches),
+        shares=torch.stack(shares) if shares else torch.zeros(len(views), encoder.config.patches, 0),
+        scan_ids=scans,
+        view_captions=[[texts[scan][1][v] for v in row] for scan, row in zip(scans, indices, strict=True)],
+        scene_captions=[texts[scan][0] for scan in scans],
+    )
+
+
+def _tokens(encoder: PointMapEncoder, points: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Patch tokens (V, P, C) and the normed CLS token (V, C)."""
+    seen: list[Tensor] = []
+    norm = encoder.clip.vision_model.post_layernorm
+    hook = norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        tokens = encoder(points, valid).patch_tokens
+    finally:
+        hook.remove()
+    return tokens, seen[0]
+
+
+def all_captions(roots: list[str]) -> dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """For every scan its captions and those of each of its views."""
+    found = {}
+    for root in roots:
+        for scene in ScenePointFolder(root).scenes:
+            views: list[tuple[str, ...]] = []
+            if scene.captions is not None:
+                views = list(scene.captions.utterances(scene.scan_id, scene.captions.views(scene.scan_id)))
+            found[scene.scan_id] = (tuple(scene.scene_captions), views)
+    return found
+
+
+def settle(
+    encoder: PointMapEncoder,
+    text: MiniText,
+    alignment: Alignment,
+    frozen: Frozen,
+    categories: tuple[str, ...],
+    settings: SettleSettings,
+    *,
+    seed: int,
+    report: Callable[[int, float], None] | None = None,
+) -> Iterator[dict[str, float]]:
+    """Train the projection of ``encoder``, ``text`` and the scales of ``alignment``; yields the losses of each step.
+
+    Args:
+        encoder: its projection changes, nothing else.
+        text: the text tower that trained along.
+        alignment: its weights say which terms count.
+        frozen: what the tower says.
+        categories: names of what ``frozen.shares`` counts.
+        settings: how long and how fast.
+        seed: of which scenes, views and captions a step sees.
+        report: called with (step, loss).
+
+    Raises:
+        SettingError: there are no captions of scenes.
+        TrainingError: the loss is no number.
+    """
+    told = [i for i, texts in enumerate(frozen.scene_captions) if texts]
+    if len(told) < 2:
+        raise SettingError(f"settling needs at least 2 scenes with captions, found {len(told)}")
+    projection = encoder.clip.visual_projection.requires_grad_(True)
+    weights = [*projection.parameters(), *text.parameters(), *alignment.parameters()]
+    matrices, vectors = [w for w in weights if w.ndim > 1], [w for w in weights if w.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+    )
+    text.train()
+    regions = alignment.settings.region_weight > 0 and frozen.shares.shape[-1] > 0
+    for step in range(settings.steps):
+        rng = np.random.default_rng((seed, _SETTLE, step))
+        chosen = rng.choice(told, min(settings.scenes, len(told)), replace=False)
+        scene_texts = [_one(frozen.scene_captions[i], rng) for i in chosen]
+        view = rng.integers(frozen.views.shape[1], size=len(chosen))
+        view_texts = [_one(frozen.view_captions[i][v], rng) for i, v in zip(chosen, view, strict=True)]
+        which = torch.from_numpy(chosen)
+        projected = projection(frozen.views[which])  # (B, V, C) -> (B, V, D)
+        # Pooled as retrieval pools: each view of length 1.
+        scenes = functional.normalize(projected, dim=-1).mean(1)  # (B, V, D) -> (B, D)
+        own = projected[torch.arange(len(chosen)), torch.from_numpy(view)]  # (B, D)
+        scale = alignment.scale()
+        names = numbers([frozen.scan_ids[i] for i in chosen])
+        loss_scene = info_nce(
+            scenes, text.encode(scene_texts, long=True), torch.stack([names, numbers(scene_texts)], -1), scale
+        )
+        loss_view = info_nce(
+            own, text.encode(view_texts), torch.stack([names, numbers(view_texts)], -1), scale
+        )
+        loss = loss_scene + loss_view
+        metrics = {"loss_scene_text": loss_scene.item(), "loss_view_text": loss_view.item()}
+        if regions:
+            some = which[: settings.regions]
+            loss_regions = region_loss(
+                projection(frozen.patches[some]),
+                frozen.shares[some],
+                text.encode(categories),
+                alignment.region_scale(),
+            )
+            metrics["loss_regions"] = loss_regions.item()
+            loss = loss + alignment.settings.region_weight * loss_regions
+        if not math.isfinite(loss.item()):
+            raise TrainingError(
+                f"the loss of step {step + 1} of settling is {loss.item()}; lower its learning rate"
+            )
+        rate = learning_rate(step, settings.steps, settings.learning_rate, settings.steps // 20)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        if report is not None:
+            report(step + 1, loss.item())
+        yield metrics
+    text.eval()
+
+
+def _one(texts: tuple[str, ...], rng: np.random.Generator) -> str:
+    return texts[int(rng.integers(len(texts)))] if texts else ""
