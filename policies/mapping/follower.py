@@ -78,7 +78,7 @@ class WayFollower:
         """Remember what was done, for `notice`."""
         self._before, self._stepped = pose, action == FORWARD
 
-    def towards(self, pose: Pose, x: float, y: float) -> int | None:
+    def towards(self, pose: Pose, x: float, y: float) -> int:
         """The next action towards a point, through closed cells where nothing else is left."""
         if self._escape:
             return self._escape.pop(0)
