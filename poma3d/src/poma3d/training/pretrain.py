@@ -113,7 +113,7 @@ def pretrain(
     if settings.settle.steps and isinstance(model.text_tower, MiniText):
         model = model.to("cpu")
         if accelerator.is_main_process:
-            _settle(settings, model, out / "settle", report)
+            _settle(settings, model, out / "settle", report, bf16=accelerator.mixed_precision == "bf16")
             measures = evaluate(model) if evaluate is not None else {}
     encoder_file, text_file = out / "encoder.safetensors", out / "text.safetensors"
     notes = {"recipe": settings.recipe(), "measures": measures}
@@ -136,6 +136,8 @@ def _settle(
     model: Pretraining,
     folder: Path,
     report: Callable[[Progress], None] | None,
+    *,
+    bf16: bool,
 ) -> None:
     """The last stage, with its log; once through takes minutes, so it has no checkpoints."""
     from poma3d.training.settle import all_captions, freeze, settle
@@ -160,6 +162,7 @@ def _settle(
         encoder,
         dataset,
         all_captions(list(settings.data)),
+        bf16=bf16,
         report=lambda done, of: progress("encoding", done, of, None, data.views),
     )
     began, steps = time.perf_counter(), settings.settle.steps
@@ -174,6 +177,7 @@ def _settle(
                 dataset.categories,
                 settings.settle,
                 seed=settings.seed,
+                bf16=bf16,
                 report=lambda step, loss: progress("settling", step, steps, loss, settings.settle.scenes),
             ),
             start=1,

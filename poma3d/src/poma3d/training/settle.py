@@ -61,6 +61,7 @@ def freeze(
     dataset: ScenePointDataset,
     texts: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]],
     *,
+    bf16: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> Frozen:
     """Encode every scene of ``dataset`` once, as it lies in its file.
@@ -69,29 +70,35 @@ def freeze(
         encoder: on the CPU or a GPU; in inference mode.
         dataset: with labels where regions are to be aligned.
         texts: captions of each scan and of its views (`all_captions`).
+        bf16: encode in bfloat16.
         report: called with (scenes done, scenes).
     """
     tower = encoder.clip.vision_model
     device, side = tower.embeddings.class_embedding.device, encoder.config.patch_size
-    views, patches, shares, scans, indices = [], [], [], [], []
-    for number in range(len(dataset)):
+    S, V, config = len(dataset), dataset.settings.views, encoder.config
+    categories = len(dataset.categories) if dataset.settings.labels else 0
+    # Made at once: small pieces kept from between large ones that are given back would hold on to gigabytes.
+    views, patches = torch.empty(S, V, config.width), torch.empty(S, config.patches, config.width)
+    shares, indices = torch.zeros(S, config.patches, categories), np.empty((S, V), np.int64)
+    for number in range(S):
         sample = dataset[number]
-        encoding, cls = _tokens(encoder, sample.point_map.to(device), sample.valid.to(device))
-        views.append(cls.float().cpu())
-        patches.append(tower.post_layernorm(encoding[0]).float().cpu())  # of the first view drawn
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            tokens, cls = _tokens(encoder, sample.point_map.to(device), sample.valid.to(device))
+            views[number], patches[number] = cls, tower.post_layernorm(tokens[0])  # of the first view drawn
         if sample.semantics is not None:
-            shares.append(patch_shares(sample.semantics[:1], side, len(dataset.categories))[0])
-        scans.append(sample.scan_id)
-        indices.append(sample.view_indices.tolist())
+            shares[number] = patch_shares(sample.semantics[:1], side, categories)[0]
+        indices[number] = sample.view_indices
         if report is not None:
             report(number + 1, len(dataset))
     return Frozen(
-        views=torch.stack(views),
-        patches=torch.stack(patches),
-        shares=torch.stack(shares) if shares else torch.zeros(len(views), encoder.config.patches, 0),
-        scan_ids=scans,
-        view_captions=[[texts[scan][1][v] for v in row] for scan, row in zip(scans, indices, strict=True)],
-        scene_captions=[texts[scan][0] for scan in scans],
+        views=views,
+        patches=patches,
+        shares=shares,
+        scan_ids=dataset.scan_ids,
+        view_captions=[
+            [texts[scan][1][v] for v in row] for scan, row in zip(dataset.scan_ids, indices, strict=True)
+        ],
+        scene_captions=[texts[scan][0] for scan in dataset.scan_ids],
     )
 
 
@@ -128,6 +135,7 @@ def settle(
     settings: SettleSettings,
     *,
     seed: int,
+    bf16: bool = False,
     report: Callable[[int, float], None] | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train the projection of ``encoder``, ``text`` and the scales of ``alignment``; yields the losses of each step.
@@ -140,6 +148,7 @@ def settle(
         categories: names of what ``frozen.shares`` counts.
         settings: how long and how fast.
         seed: of which scenes, views and captions a step sees.
+        bf16: read texts in bfloat16.
         report: called with (step, loss).
 
     Raises:
@@ -175,10 +184,13 @@ def settle(
         scale = alignment.scale()
         names = numbers([frozen.scan_ids[i] for i in chosen])
         loss_scene = info_nce(
-            scenes, text.encode(scene_texts, long=True), torch.stack([names, numbers(scene_texts)], -1), scale
+            scenes, _read(text, scene_texts, bf16), torch.stack([names, numbers(scene_texts)], -1), scale
         )
         loss_view = info_nce(
-            own, text.encode(view_texts), torch.stack([names, numbers(view_texts)], -1), scale
+            own,
+            _read(text, view_texts, bf16, long=False),
+            torch.stack([names, numbers(view_texts)], -1),
+            scale,
         )
         loss = loss_scene + loss_view
         metrics = {"loss_scene_text": loss_scene.item(), "loss_view_text": loss_view.item()}
@@ -207,6 +219,19 @@ def settle(
             report(step + 1, loss.item())
         yield metrics
     text.eval()
+
+
+def _read(text: MiniText, texts: list[str], bf16: bool, *, long: bool = True) -> Tensor:
+    """Embeddings (N, D), read in groups of like length: one long caption would pad all the others to its own."""
+    order = np.argsort([len(words) for words in texts], kind="stable")
+    with torch.autocast(text.projection.weight.device.type, dtype=torch.bfloat16, enabled=bf16):
+        groups = [
+            text.encode([texts[i] for i in group], long=long)
+            for group in np.array_split(order, 8)
+            if len(group)
+        ]
+    back = torch.from_numpy(np.argsort(order, kind="stable"))
+    return torch.cat(groups).float()[back]
 
 
 def _one(texts: tuple[str, ...], rng: np.random.Generator) -> str:
