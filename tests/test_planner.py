@@ -52,7 +52,7 @@ def test_the_way_goes_round_a_wall_through_its_gap():
     way = find_way(cost, (30, 10), (50, 10))
     crossing = way[way[:, 0] == 40]
     assert (crossing[:, 1] >= 70).all()
-    assert np.isfinite(way_costs(cost, way)).all()
+    assert np.isfinite(cost[tuple(way.T)]).all()
     # An octile grid's shortest way: 10 diagonal steps on each side of the wall.
     assert way_costs(cost, way)[-1] == pytest.approx(2 * (10 * math.sqrt(2) + 50), abs=1.0)
 
@@ -220,6 +220,26 @@ def test_where_the_agent_was_held_back_is_closed():
     assert start == world.cell_of(0.0, 0.0)
 
 
+def test_an_unseen_barrier_is_closed_twice_as_wide_with_every_bump():
+    world = MetricMap(0.1, 0.2, 1.5)
+    widths = []
+    for bump in range(4):
+        world.bump(0.0, 0.1 * bump, 0.0)
+        widths.append(np.isinf(world.cost).sum())
+    assert widths[1] > 1.5 * widths[0]
+    assert widths[3] > 2 * widths[1]
+    assert np.isfinite(world.cost[world.cell_of(-0.1, 0.0)])
+
+
+def test_an_agent_that_stands_still_does_not_rise():
+    world = MetricMap(0.1, 0.2, 1.5)
+    points, valid = slope_view(0.0)
+    for base in (0.0, 0.16):
+        seen = points - np.array([0.0, 0.0, base], np.float32)
+        world.integrate(seen, valid, np.eye(3, 4), (0.0, 0.0), align=True)
+    assert world.drift == 0.0
+
+
 def slope_view(rise, *, base=0.0):
     """What a level camera sees of a floor that rises evenly from 1 m ahead, before a wall 5 m ahead; agent frame."""
     rays = CAMERA.rays()
@@ -246,9 +266,9 @@ def test_a_ramp_is_floor_although_it_rises_above_what_the_agent_climbs():
 def test_the_agents_rise_is_read_off_the_floor():
     world = MetricMap(0.1, 0.2, 1.5)
     points, valid = slope_view(0.0)
-    for base in (0.0, 0.16, 0.1):
+    for step, base in enumerate((0.0, 0.16, 0.1)):
         seen = points - np.array([0.0, 0.0, base], np.float32)
-        world.integrate(seen, valid, np.eye(3, 4), (0.0, 0.0), align=True)
+        world.integrate(seen, valid, np.eye(3, 4), (0.02 * step, 0.0), align=True)
         assert world.drift == pytest.approx(base, abs=0.015)
 
 

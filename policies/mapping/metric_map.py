@@ -27,8 +27,14 @@ _STAIR = 0.15
 """The floor before a point is looked for at least this far back, metres."""
 _CLOSER = 0.6
 """An obstacle that floor is seen through from less than this share of the distance was none."""
-_VOTE, _VOTES, _FEWEST_VOTES = 0.02, 15, 20
-"""Steps of height (metres), how many to either side, and how many level points must agree that the agent rose."""
+_VOTE, _FEWEST_VOTES = 0.02, 20
+"""Steps of height (metres), and how many level points must agree that the agent rose."""
+_STILL = 0.01
+"""An agent that came less far (metres) has not risen."""
+_FLOOR_ABOVE_BASE = 0.05
+"""How far the floor may seem to lie above the agent's base, metres."""
+_SAME_BARRIER, _MOST_DOUBLINGS = 0.6, 3
+"""Nearer to each other than this (metres) two bumps are one barrier's; its width is doubled so often at most."""
 
 
 class MetricMap:
@@ -45,6 +51,8 @@ class MetricMap:
         self.origin = np.zeros(2, np.int64)
         self._costs = _costs_by_distance(radius)
         self._make(np.zeros(2, np.int64), (0, 0))
+        self._bumps: list[tuple[float, float]] = []
+        self._before: tuple[float, float] | None = None
         self.drift = 0.0
         """Height of the agent's base above its start, as the floors it saw tell, metres."""
         self.floor_here = 0.0
@@ -91,12 +99,20 @@ class MetricMap:
         if align:
             transform = transform.copy()
             transform[2, 3] += self.drift
-            votes = _height_votes(points, valid, transform, self.origin, self.floor, self.floor_seen_from)
-            step = _elected(votes)
-            transform[2, 3] += step
-            self.drift += step
+            if self._before is not None and math.dist(self._before, position) > _STILL:
+                most = round(self._climb / _VOTE)
+                seen_from = self.floor_seen_from
+                step = _elected(
+                    _height_votes(points, valid, transform, self.origin, self.floor, seen_from, most)
+                )
+                transform[2, 3] += step
+                self.drift += step
+            self._before = position
         i, j = i - int(self.origin[0]), j - int(self.origin[1])
         self.floor_here = _floor_around(self.floor, i, j, self.floor_here)
+        if align:  # a chair beside the agent is not what it stands on
+            low, high = self.drift - self._climb, self.drift + _FLOOR_ABOVE_BASE
+            self.floor_here = min(max(self.floor_here, low), high)
         fresh, cleared = _enter(
             points,
             valid,
@@ -118,14 +134,18 @@ class MetricMap:
 
     def bump(self, x: float, y: float, yaw: float) -> None:
         """Remember that the agent at (x, y) could not go on in that direction: a bar across it is closed, and
-        what lies near an obstacle there."""
+        what lies near an obstacle there. What it is held back by again and again it does not see (a ledge, say):
+        that bar is twice as wide with every bump close by, so that its end is found in few."""
         i, j = self.cell_of(x, y)
+        again = sum(math.dist(bump, (x, y)) < _SAME_BARRIER for bump in self._bumps)
+        self._bumps.append((x, y))
+        half = 1.5 * 2 ** min(again, _MOST_DOUBLINGS)
         for ahead in (1.0, 1.5, 2.0, 2.5, 3.0, 3.5):
-            for side in (-2.5, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5):
+            for side in np.arange(-half - 1.0, half + 1.01, 0.5):
                 bx = x + CELL * (ahead * math.cos(yaw) - side * math.sin(yaw))
                 by = y + CELL * (ahead * math.sin(yaw) + side * math.cos(yaw))
                 a, b = self.cell_of(bx, by)
-                bar = ahead <= 2.0 and abs(side) <= 1.5
+                bar = ahead <= 2.0 and abs(side) <= half
                 if (a, b) != (i, j) and (bar or self.cost[a, b] >= _TIGHT):
                     self.bumped[a, b] = True
                     self.cost[a, b] = np.inf
@@ -220,10 +240,10 @@ def _extent(points, valid, t, i, j, reach):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _height_votes(points, valid, t, origin, floor, seen_from):
-    """How many level points lie so far below the floor known, in steps of `_VOTE` about 0."""
+def _height_votes(points, valid, t, origin, floor, seen_from, most):
+    """How many level points lie so far below the floor known, in steps of `_VOTE`, ``most`` to either side."""
     rows, columns = floor.shape
-    votes = np.zeros(2 * _VOTES + 1, np.int64)
+    votes = np.zeros(2 * most + 1, np.int64)
     for v in range(points.shape[0] // 2, points.shape[0] - 1, 2):
         for u in range(0, points.shape[1], 2):
             if not (valid[v, u] and valid[v + 1, u]):
@@ -240,18 +260,18 @@ def _height_votes(points, valid, t, origin, floor, seen_from):
             y -= t[1, 0] * a + t[1, 1] * b + t[1, 2] * c + t[1, 3]
             rise = z - (t[2, 0] * a + t[2, 1] * b + t[2, 2] * c + t[2, 3])
             vote = round((floor[i, j] - z) / _VOTE)
-            if abs(vote) <= _VOTES and rise * rise < 0.04 * (x * x + y * y):
-                votes[vote + _VOTES] += 1
+            if abs(vote) <= most and rise * rise < 0.04 * (x * x + y * y):
+                votes[vote + most] += 1
     return votes
 
 
 def _elected(votes: np.ndarray) -> float:
     """The height difference that most level points agree on, 0 where that is hardly better, metres."""
     smooth = np.convolve(votes, (0.5, 1.0, 0.5), mode="same")
-    best = int(smooth.argmax())
-    if smooth[best] < _FEWEST_VOTES or smooth[best] < 2.0 * smooth[_VOTES]:
+    best, level = int(smooth.argmax()), len(votes) // 2
+    if smooth[best] < _FEWEST_VOTES or smooth[best] < 2.0 * smooth[level]:
         return 0.0
-    return (best - _VOTES) * _VOTE
+    return (best - level) * _VOTE
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

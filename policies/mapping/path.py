@@ -48,7 +48,7 @@ def find_nearest(cost: np.ndarray, start: tuple[int, int], goals: np.ndarray) ->
 
 
 def way_costs(cost: np.ndarray, way: np.ndarray) -> np.ndarray:
-    """Cost (N,) from the start of a way (N, 2) to each of its cells, in cells; infinite behind a closed one."""
+    """Cost (N,) from the start of a way (N, 2) to each of its cells, in cells; closed ones cost `_FORBIDDEN`."""
     return _way_costs(cost, way)
 
 
@@ -213,15 +213,12 @@ _NEIGHBOURS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _way_costs(cost, way):
-    """Cost (N,) from the first cell to each; its first and last cell count as open."""
+    """Cost (N,) from the first cell to each."""
     out = np.zeros(len(way), np.float64)
     for n in range(1, len(way)):
         length = math.hypot(way[n, 0] - way[n - 1, 0], way[n, 1] - way[n - 1, 1])
-        before, here = cost[way[n - 1, 0], way[n - 1, 1]], cost[way[n, 0], way[n, 1]]
-        if n == 1 and not before < np.inf:
-            before = np.float32(_FORBIDDEN)
-        if n == len(way) - 1 and not here < np.inf:
-            here = np.float32(_FORBIDDEN)
+        before = min(cost[way[n - 1, 0], way[n - 1, 1]], _FORBIDDEN)
+        here = min(cost[way[n, 0], way[n, 1]], _FORBIDDEN)
         out[n] = out[n - 1] + 0.5 * length * (before + here)
     return out
 
