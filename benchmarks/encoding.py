@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.spaces.utils import flatdim
 from stable_baselines3 import PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
@@ -152,7 +153,7 @@ class InsideExtractor(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Dict, encoder: PointMapEncoder) -> None:
         sensors = sum(
-            spaces.utils.flatdim(space)
+            flatdim(space)
             for name, space in observation_space.spaces.items()
             if name not in VIEW_KEYS
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -144,7 +144,7 @@ class Collector:
         out.agreement = agreed / max(1, out.steps)
         return out
 
-    def _lane(self, number: int, lane: int) -> Iterator[_Running]:
+    def _lane(self, number: int, lane: int) -> Generator[_Running, None, None]:
         """The episodes of one lane, house after house, each simulator held as long as it is needed."""
         order = generator(self._seed, "houses", number).permutation(len(self._scenes.training))
         visit = lane
