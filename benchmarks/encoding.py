@@ -153,9 +153,7 @@ class InsideExtractor(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Dict, encoder: PointMapEncoder) -> None:
         sensors = sum(
-            flatdim(space)
-            for name, space in observation_space.spaces.items()
-            if name not in VIEW_KEYS
+            flatdim(space) for name, space in observation_space.spaces.items() if name not in VIEW_KEYS
         )
         super().__init__(observation_space, sensors + encoder.config.embedding)
         self.encoder = encoder.eval().requires_grad_(False)
