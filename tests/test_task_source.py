@@ -251,15 +251,17 @@ def test_environments_of_one_scene_share_its_simulator(tmp_path: Path) -> None:
     first.close()
 
 
-def test_defaults_need_no_file() -> None:
-    for name in ENVIRONMENTS:
-        env = gymnasium.make(name, size=16)
-        observation, info = env.reset(seed=0)
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_defaults_need_no_file(name: str) -> None:
+    env = gymnasium.make(name, size=16)
+    observation, info = env.reset(seed=0)
+    assert observation["valid"].any()
+    if name != "pomagym/NextStep-v0":  # names scans, as MSNN does
         assert info["scene_id"] in {f"procedural:val:{seed:04d}" for seed in range(5)}
-        assert observation["valid"].any()
+    if name in ("pomagym/PointNav-v0", "pomagym/ObjectNav-v0"):
         assert math.isfinite(info["distance_to_goal"])
         assert info["distance_to_goal"] >= 1.0
-        env.close()
+    env.close()
 
 
 def test_registration_imports_nothing_heavy() -> None:
