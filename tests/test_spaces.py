@@ -17,7 +17,7 @@ from envs.embodiment import PRESETS
 from envs.episodes import Episode
 from envs.episodes.objectnav_generator import generate_objectnav
 from envs.locomotion import Action
-from envs.registration import ENVIRONMENTS, register_environments
+from envs.registration import register_environments
 from envs.spaces import PointMapSpace, ValiditySpace
 from poma3d.pointmap import Frame
 
@@ -44,7 +44,7 @@ def chairs(simulators: dict[str, Any]) -> list[Episode]:
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 @pytest.mark.parametrize("frame", list(Frame))
-@pytest.mark.parametrize("name", list(ENVIRONMENTS))
+@pytest.mark.parametrize("name", ["pomagym/PointNav-v0", "pomagym/ObjectNav-v0"])
 def test_both_checkers_are_silent(
     name: str, frame: Frame, preset: str, simulators: dict[str, Any], chairs: list[Episode]
 ) -> None:
