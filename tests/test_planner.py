@@ -69,6 +69,10 @@ def test_gaps_narrower_than_the_body_are_closed_except_about_start_and_goal():
     cost[40, 30:32] = GRAZING
     assert len(find_way(cost, (20, 30), (60, 30))) == 0
     assert len(find_way(cost, (38, 30), (60, 30))) > 0
+    behind = np.zeros_like(cost, np.bool_)
+    behind[60:] = True
+    assert len(find_nearest(cost, (20, 30), behind)) == 0
+    assert len(find_nearest(cost, (20, 30), behind, narrow=True)) > 0
 
 
 @settings(max_examples=30)
@@ -228,6 +232,10 @@ def test_an_unseen_barrier_is_closed_twice_as_wide_with_every_bump():
         widths.append(np.isinf(world.cost).sum())
     assert widths[1] > 1.5 * widths[0]
     assert widths[3] > 2 * widths[1]
+    assert world.forget_bumps()
+    assert not world.forget_bumps()
+    assert (world.cost == 1.0).all()
+    world.bump(0.0, 0.0, 0.0)
     assert np.isfinite(world.cost[world.cell_of(-0.1, 0.0)])
 
 

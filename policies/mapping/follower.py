@@ -69,10 +69,14 @@ class WayFollower:
         self._stayed += 1
         if self._stayed > _PATIENCE:
             self._stayed = 0
-            turns = int(self._rng.integers(1, max(2, round(math.pi / self._turn))))
-            side = LEFT if self._rng.random() < 0.5 else RIGHT
-            self._escape = [side] * turns + [FORWARD] * int(self._rng.integers(2, 5))
+            self._back_off()
             self.key = None
+
+    def _back_off(self) -> None:
+        """Turn by a random angle and walk a few steps next."""
+        turns = int(self._rng.integers(1, max(2, round(math.pi / self._turn))))
+        side = LEFT if self._rng.random() < 0.5 else RIGHT
+        self._escape = [side] * turns + [FORWARD] * int(self._rng.integers(2, 5))
 
     def acted(self, pose: Pose, action: int) -> None:
         """Remember what was done, for `notice`."""
@@ -103,7 +107,13 @@ class WayFollower:
             return self._escape.pop(0)
         start = self._map.cell_of(*pose[:2])
         if self._is_stale(key, start) or not goals[tuple(self._way[-1] - self._map.origin)]:
-            self._take(key, find_nearest(self._map.cost, start, goals))
+            way = find_nearest(self._map.cost, start, goals)
+            if not len(way) and self._map.forget_bumps():  # it may have walled itself in
+                way = find_nearest(self._map.cost, start, goals)
+                self._back_off()
+            if not len(way):
+                way = find_nearest(self._map.cost, start, goals, narrow=True)
+            self._take(key, way)
         return self._follow(pose, None) if len(self._way) else None
 
     def _is_stale(self, key: object, start: tuple[int, int]) -> bool:

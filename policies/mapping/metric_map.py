@@ -150,6 +150,16 @@ class MetricMap:
                     self.bumped[a, b] = True
                     self.cost[a, b] = np.inf
 
+    def forget_bumps(self) -> bool:
+        """Open what was closed where the agent was held back; whether there was anything."""
+        cells = np.argwhere(self.bumped).astype(np.int32)
+        if not len(cells):
+            return False
+        self.bumped[:] = False
+        self._bumps.clear()
+        _recost(cells, self.obstacle_seen_from, self.bumped, self.cost, self._costs)
+        return True
+
     def obstacles(self) -> np.ndarray:
         """Whether something that stands in the body's way was seen in each cell (I, J)."""
         return np.isfinite(self.obstacle_seen_from)

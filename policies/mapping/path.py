@@ -39,12 +39,18 @@ def find_way(
         goal[1],
         np.zeros((0, 0), np.bool_),
         _FORBIDDEN if through else np.inf,
+        _LEEWAY,
     )
 
 
-def find_nearest(cost: np.ndarray, start: tuple[int, int], goals: np.ndarray) -> np.ndarray:
-    """The cells (N, 2) of the cheapest way to any cell of ``goals`` (I, J) bool; empty (0, 2) for none."""
-    return _search(cost, start[0], start[1], 0, 0, goals, np.inf)
+def find_nearest(
+    cost: np.ndarray, start: tuple[int, int], goals: np.ndarray, *, narrow: bool = False
+) -> np.ndarray:
+    """The cells (N, 2) of the cheapest way to any cell of ``goals`` (I, J) bool; empty (0, 2) for none.
+
+    With ``narrow`` through gaps that look narrower than the body as well.
+    """
+    return _search(cost, start[0], start[1], 0, 0, goals, np.inf, max(cost.shape) if narrow else _LEEWAY)
 
 
 def way_costs(cost: np.ndarray, way: np.ndarray) -> np.ndarray:
@@ -124,7 +130,7 @@ def _sift_down(keys, cells, size):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _search(cost, si, sj, gi, gj, goals, forbidden):
+def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
     rows, columns = cost.shape
     many = goals.size > 0
     size = rows * columns
@@ -170,7 +176,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden):
             away = max(abs(a - si), abs(b - sj))
             if not many:
                 away = min(away, max(abs(a - gi), abs(b - gj)))
-            if there >= GRAZING and away > _LEEWAY and not forbidden < np.inf:
+            if there >= GRAZING and away > leeway and not forbidden < np.inf:
                 continue
             length = _DIAGONAL if di != 0 and dj != 0 else 1.0
             value = np.float32(reached[cell] + 0.5 * length * (here + there))
