@@ -377,7 +377,7 @@ def test_presets_are_consistent() -> None:
 TINY_FLAGS = """
     --encoder.image-size 16 --encoder.patch-size 4 --encoder.width 24 --encoder.depth 1 --encoder.embedding 16
     --jepa.width 24 --jepa.heads 2 --jepa.depth 1 --main.steps 3 --main.batch 2 --main.views 2
-    --warm-up.steps 0 --run.device cpu --run.log-every 1
+    --warm-up.steps 0 --settle.steps 3 --run.device cpu --run.log-every 1
 """
 
 

@@ -110,18 +110,29 @@ def pretrain(
             accelerator.free_memory()
         model = following
     assert model is not None  # settings without a stage are refused
-    if settings.settle.steps and isinstance(model.text_tower, MiniText):
-        model = model.to("cpu")
-        if accelerator.is_main_process:
-            _settle(settings, model, out / "settle", report, bf16=accelerator.mixed_precision == "bf16")
-            measures = evaluate(model) if evaluate is not None else {}
-    encoder_file, text_file = out / "encoder.safetensors", out / "text.safetensors"
+    encoder_file, text_file, settled = (
+        out / "encoder.safetensors",
+        out / "text.safetensors",
+        out / "settle" / DONE,
+    )
+    settles = settings.settle.steps > 0 and isinstance(model.text_tower, MiniText)
+    if settles and settled.exists() and encoder_file.exists() and text_file.exists():
+        weights = load_encoder(encoder_file).weights_sha256()
+        return Pretrained(encoder_file, text_file, weights, json.loads(settled.read_text())["measures"])
+    model = model.to("cpu")
+    if settles and accelerator.is_main_process:
+        _settle(settings, model, settled.parent, report, bf16=accelerator.mixed_precision == "bf16")
+        measures = evaluate(model) if evaluate is not None else {}
     notes = {"recipe": settings.recipe(), "measures": measures}
-    encoder = model.target_encoder.to("cpu")
+    encoder = model.target_encoder
     if accelerator.is_main_process:
         save_encoder(encoder, encoder_file, notes=notes)
         if isinstance(model.text_tower, MiniText):
             model.text_tower.save(text_file, notes=notes)
+        if settles:
+            write_text(
+                settled, json.dumps({"step": settings.settle.steps, "measures": measures}, indent=2) + "\n"
+            )
     accelerator.wait_for_everyone()
     return Pretrained(
         encoder=encoder_file,
