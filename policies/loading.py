@@ -14,6 +14,9 @@ from agent.policy import Policy
 from policies.scripted import POLICIES, make_policy
 from poma3d.errors import FileError, SettingError, UserError
 
+SHIPPED = {"pointnav-mini": Path(__file__).parent / "pretrained" / "pointnav-mini"}
+"""Trained policies that come with the package, by name; each folder has its card, `README.md`."""
+
 
 def open_policy(spec: str) -> Policy:
     """The policy of that name, in that folder, or a new object of the class ``FILE.py:CLASS`` or ``MODULE:CLASS``.
@@ -28,14 +31,15 @@ def open_policy(spec: str) -> Policy:
         UserError: the file cannot be imported, or the class cannot be made; the message holds the cause.
         FileError: a folder that holds no policy, or one that was trained on another backbone.
     """
-    if _is_folder(spec):
+    folder = _folder_of(spec)
+    if folder is not None:
         from policies.learning.policy_folder import open_policy_folder
 
-        return open_policy_folder(spec)
+        return open_policy_folder(folder)
     if ":" not in spec:
         if spec not in POLICIES:
             raise SettingError(
-                f"unknown policy {spec!r}; the policies are {', '.join(POLICIES)},"
+                f"unknown policy {spec!r}; the policies are {', '.join([*POLICIES, *SHIPPED])},"
                 " the folder of a trained one, and FILE.py:CLASS or MODULE:CLASS for one of your own"
             )
         return make_policy(spec)
@@ -62,8 +66,9 @@ def open_policy(spec: str) -> Policy:
 
 def policy_label(spec: str) -> str:
     """What folders and tables call a policy: its name, that of its folder, or that of its class."""
-    if _is_folder(spec):
-        return Path(spec).resolve().name
+    folder = _folder_of(spec)
+    if folder is not None:
+        return folder.resolve().name
     return spec.rsplit(":", 1)[-1]
 
 
@@ -73,10 +78,11 @@ def policy_sha256(spec: str) -> str | None:
     Raises:
         UserError: the file or module cannot be found.
     """
-    if _is_folder(spec):
+    folder = _folder_of(spec)
+    if folder is not None:
         from policies.learning.policy_folder import policy_folder_sha256
 
-        return policy_folder_sha256(spec)
+        return policy_folder_sha256(folder)
     if ":" not in spec:
         return None
     place = spec.rsplit(":", 1)[0]
@@ -93,16 +99,19 @@ def policy_sha256(spec: str) -> str | None:
 
 def policy_weights_sha256(spec: str) -> str | None:
     """The hash of a trained policy's weights; None for all others."""
-    if not _is_folder(spec):
+    folder = _folder_of(spec)
+    if folder is None:
         return None
     from policies.learning.policy_folder import read_description
 
-    return str(read_description(spec)["weights_sha256"])
+    return str(read_description(folder)["weights_sha256"])
 
 
-def _is_folder(spec: str) -> bool:
-    """Whether a person means a folder: names of policies come first."""
-    return spec not in POLICIES and Path(spec).is_dir()
+def _folder_of(spec: str) -> Path | None:
+    """The folder of a trained policy that a person means; None for another kind. Names come before folders."""
+    if spec in SHIPPED:
+        return SHIPPED[spec]
+    return Path(spec) if spec not in POLICIES and Path(spec).is_dir() else None
 
 
 def _import_file(place: str) -> ModuleType:

@@ -43,6 +43,7 @@ class Config(TrainSettings):
 
 def execute(config: Config) -> int:
     """Train, show the progress, print the evaluation of the policy that was kept."""
+    from benchmarks.folder_lock import locked
     from benchmarks.navigation_run import episode_source
     from poma3d.errors import UserError
 
@@ -51,7 +52,8 @@ def execute(config: Config) -> int:
         values["episodes"] = episode_source(config.episodes)
     settings = TrainSettings(**values)
     out = config.out or Path("runs") / f"{settings.policy}-{settings.features}-{settings.seed}"
-    result = _dagger(settings, out, config) if settings.policy == "dagger" else _ppo(settings, out, config)
+    with locked(out):
+        result = (_dagger if settings.policy == "dagger" else _ppo)(settings, out, config)
     if config.json:
         facts = {
             "policy": str(result.folder),

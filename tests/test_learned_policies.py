@@ -242,15 +242,15 @@ def test_dagger_resumes_to_the_same_bits(tmp_path):
         return [{k: v for k, v in line.items() if not k.startswith("time_")} for line in lines]
 
     assert log("whole") == log("cut")
-    again = DaggerTraining(TINY, tmp_path / "cut").run()  # it is done: nothing happens
-    assert again == replace(cut)
 
 
 def test_a_trained_policy_is_a_folder_that_runs(tmp_path):
     out = tmp_path / "tiny"
     result = DaggerTraining(TINY, out).run()
     assert not list((out / "training").glob("*.bin"))
-    assert sum(file.stat().st_size for file in out.glob("policy.*")) < 10 * 2**20
+    assert sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) < 10 * 2**20
+    assert "network" not in torch.load(out / "training" / "state.pt", weights_only=True)
+    assert DaggerTraining(TINY, out).run() == result  # it is done: nothing happens
     assert (out / "videos" / "evaluation_0.mp4").stat().st_size > 0
     policy = open_policy(str(out))
     assert policy.name == policy_label(str(out)) == "tiny"
@@ -428,4 +428,12 @@ def test_train_command_and_evaluation_over_workers(tmp_path, capsys):
         records = [json.loads(line) for line in lines]
         measures.append([{k: v for k, v in r.items() if not k.startswith("time_")} for r in records])
     assert measures[0] == measures[1]
-    assert main(["train", "--policy", "dagger", "--scene", "procedural:train:2"]) == 2  # fewer than held out
+    assert (
+        main(["train", "--scene", "procedural:train:2", "--out", str(tmp_path / "few")]) == 2
+    )  # all held out
+    from benchmarks.folder_lock import locked
+
+    capsys.readouterr()
+    with locked(out):
+        assert main(["train", *flags]) == 2
+    assert "another run" in capsys.readouterr().err

@@ -127,11 +127,11 @@ class DaggerTraining:
             lengths: list[int] = []
             if state is not None:
                 self._done, self._steps, self._best = state["done"], state["steps"], state["best"]
+                if self._done == len(self.units):
+                    return self._result(None)
                 lengths = state["lengths"]
                 network.load(state["network"])
                 self._optimiser.load_state_dict(state["optimiser"])
-            if self._done == len(self.units):
-                return self._result(None)
             write_text(self.out / "config.json", json.dumps(self.config, indent=2, sort_keys=True) + "\n")
             goals = 1 + settings.dagger.extra_goals
             experience = Experience(self._work, features.layout.size, goals, lengths)
@@ -257,6 +257,7 @@ class DaggerTraining:
         return means
 
     def _tidy(self) -> None:
-        """Leave the policy alone in its folder; a small checkpoint stays and says that the training is done."""
+        """Leave the policy alone in its folder, with a small checkpoint that says that the training is done."""
+        save_state(self._work, self.config, {"done": self._done, "steps": self._steps, "best": self._best})
         for path in self._work.glob("*.bin"):
             path.unlink()

@@ -109,9 +109,11 @@ class PpoTraining:
         done, best = 0, {}
         if state is not None:
             done, best = state["done"], state["best"]
-            load_without_aliases(model.policy, state["network"], self._work)
-            model.policy.optimizer.load_state_dict(state["optimiser"])
-            model.num_timesteps, model._n_updates = state["steps"], state["updates"]
+            model.num_timesteps = state["steps"]
+            if done < self.segments:
+                load_without_aliases(model.policy, state["network"], self._work)
+                model.policy.optimizer.load_state_dict(state["optimiser"])
+                model._n_updates = state["updates"]
         else:
             self._calibrate(model, venv)
         write_text(self.out / "config.json", json.dumps(self.config, indent=2, sort_keys=True) + "\n")
@@ -149,6 +151,8 @@ class PpoTraining:
                 on_segment(done, self.segments, facts)
         finally:
             log.close()
+        if done == self.segments:  # only what says so stays beside the policy
+            save_state(self._work, self.config, {"done": done, "best": best, "steps": model.num_timesteps})
         return TrainResult(
             self.out, dict(best.get("measures", {})), best.get("sha256", ""), model.num_timesteps, stopped
         )
