@@ -22,7 +22,7 @@ DECAYS = (1e-3, 1e-4, 1e-5, 1e-6)
 _SMALLEST = 1e-7
 """Of the largest variance: directions of less are left out before whitening."""
 _MOST_STEPS = 150
-"""Of L-BFGS for one regulariser; more change mean IoU by less than 0.001."""
+"""Of L-BFGS for one regulariser; by judgement, no sweep was made."""
 
 
 class LinearProbe:
