@@ -19,8 +19,8 @@ _LIMITS = """\
   `Frame.AGENT`; other units, axes or a floor far from 0 were not seen in training.
 - Its text tower knows the sentences of `pomagym scenes export`; free language is spelled out in bytes and mostly not
   understood.
-- Patches were aligned with the words for the categories they show, and rooms are named in the captions: the probes say what
-  the features hold, not what arises without labels. One seed; the time above leaves out settling (10 minutes).
+- Patches were aligned with the words for the categories they show, and rooms are named in the captions: the probes
+  say what the features hold, not what arises without labels. One seed; the time above leaves out settling (10 minutes).
 - It is small and no substitute for POMA-3D's published weights; none of its numbers can be compared with the paper's.
 """
 
