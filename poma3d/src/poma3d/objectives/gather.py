@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
+_ALONE = ContextVar("alone", default=False)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Within, this process counts as the only one: what one rank does while the others wait gathers nothing."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
 
 def ranks() -> int:
-    """How many processes train together; 1 without ``torch.distributed``."""
+    """How many processes train together; 1 without ``torch.distributed``, and within `alone`."""
+    if _ALONE.get():
+        return 1
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 

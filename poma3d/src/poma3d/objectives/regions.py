@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from poma3d.objectives.gather import gather_rows
 from poma3d.scenepoint.batch import UNKNOWN
 
 
@@ -43,10 +44,11 @@ def patch_shares(semantics: Tensor, patch_size: int, categories: int) -> Tensor:
 def region_loss(patches: Tensor, shares: Tensor, words: Tensor, scale: Tensor) -> Tensor:
     """Cross-entropy of the patches' similarities to the words, against what the patches show.
 
-    A category counts with one over the root of its share in the batch, or walls and floors would be all there is.
+    A category counts with one over the root of its share in the batch, or walls and floors would be all there is. The
+    mean over ranks is the loss of one rank with all their views.
 
     Args:
-        patches: (N, K, D) embeddings, not normalised.
+        patches: (N, K, D) embeddings, not normalised; N is the same on all ranks.
         shares: (N, K, C) of `patch_shares`.
         words: (C, D) embeddings of the categories' names, not normalised.
         scale: factor of the cosines.
@@ -56,7 +58,12 @@ def region_loss(patches: Tensor, shares: Tensor, words: Tensor, scale: Tensor) -
             functional.normalize(patches.float(), dim=-1) @ functional.normalize(words.float(), dim=-1).T
         )
         wanted = shares.flatten(0, 1)  # (N, K, C) -> (N K, C)
-        rarity = (wanted.mean(0) + 1e-6).rsqrt()  # (C,)
+        rarity = (_over_ranks(wanted.mean(0)) + 1e-6).rsqrt()  # (C,)
         weights = wanted * rarity
         chances = (scale * similarity).flatten(0, 1).log_softmax(-1)
-        return -(weights * chances).sum() / weights.sum().clamp(min=1e-6)
+        return -(weights * chances).sum() / _over_ranks(weights.sum()).clamp(min=1e-6)
+
+
+def _over_ranks(value: Tensor) -> Tensor:
+    """The mean of a value of any shape over all ranks."""
+    return gather_rows(value[None]).mean(0)
