@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poma3d.errors import FileError
 from poma3d.training.log import read_log
-
-STAGES = ("warm-up", "main")
+from poma3d.training.settings import read_recipe
 
 
 @dataclass(frozen=True)
@@ -34,18 +31,13 @@ def rank_history(run: Path) -> list[RankPoint]:
     Raises:
         FileError: the folder holds no run, or its settings are damaged.
     """
-    try:
-        recipe = json.loads((run / "settings.json").read_text())["recipe"]
-        width, channels = recipe["encoder"]["width"], recipe["encoder"]["embedding"]
-        stages = {"warm-up": recipe["warm_up"], "main": recipe["main"]}
-    except (OSError, ValueError, KeyError) as error:
-        raise FileError(run / "settings.json", f"is not the settings of a pretraining ({error!r})") from error
+    recipe = read_recipe(run)
+    width, channels = recipe["encoder"]["width"], recipe["encoder"]["embedding"]
     points = []
-    for name in STAGES:
+    for name, stage in (("warm-up", recipe["warm_up"]), ("main", recipe["main"])):
         folder = run / name
         if not (folder / "log.jsonl").is_file():
             continue
-        stage = stages[name]
         views = stage["batch"] * (1 if stage["single_views"] else stage["views"])
         most = min(channels, views - 1)
         points += [

@@ -16,17 +16,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from safetensors.torch import load_file
 
 from poma3d.checkpoints import load_encoder, save_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.errors import FileError, SettingError
 from poma3d.files import write_text
+from poma3d.objectives.gather import alone
 from poma3d.scenepoint import SceneLoader, ScenePointDataset
 from poma3d.scenepoint.folder import ScenePointFolder
 from poma3d.scenepoint.settings import DataSettings
@@ -37,7 +39,7 @@ from poma3d.towers.vocabulary import Vocabulary
 from poma3d.training.checkpoint import checkpoints
 from poma3d.training.log import Log
 from poma3d.training.model import Pretraining
-from poma3d.training.settings import PretrainSettings, StageSettings
+from poma3d.training.settings import SETTINGS_FILE, PretrainSettings, StageSettings, read_recipe
 from poma3d.training.stage import DONE, Progress, Stage, peak_memory_mib
 
 Evaluate = Callable[[Pretraining], dict[str, float]]
@@ -81,6 +83,7 @@ def pretrain(
         _keep_settings(settings, out)
     accelerator.wait_for_everyone()
     evaluate = evaluate or evaluation_of(settings)
+    _check_settling(settings)
     text, image = make_towers(settings, out, accelerator)
     model: Pretraining | None = None
     measures: dict[str, float] = {}
@@ -116,12 +119,15 @@ def pretrain(
         out / "settle" / DONE,
     )
     settles = settings.settle.steps > 0 and isinstance(model.text_tower, MiniText)
-    if settles and settled.exists() and encoder_file.exists() and text_file.exists():
+    finished = settles and all(path.exists() for path in (settled, encoder_file, text_file))
+    accelerator.wait_for_everyone()  # none writes before all have looked
+    if finished:
         weights = load_encoder(encoder_file).weights_sha256()
         return Pretrained(encoder_file, text_file, weights, json.loads(settled.read_text())["measures"])
     model = model.to("cpu")
     if settles and accelerator.is_main_process:
-        _settle(settings, model, settled.parent, report, bf16=accelerator.mixed_precision == "bf16")
+        with alone():  # the other ranks wait below
+            _settle(settings, model, settled.parent, report, bf16=accelerator.mixed_precision == "bf16")
         measures = evaluate(model) if evaluate is not None else {}
     notes = {"recipe": settings.recipe(), "measures": measures}
     encoder = model.target_encoder
@@ -160,7 +166,8 @@ def _settle(
         views=settings.settle.views, size=size, labels=regions, bad_scenes=settings.bad_scenes
     )
     dataset = ScenePointDataset(list(settings.data), data)
-    began = time.perf_counter()
+    scenes = min(settings.settle.scenes, len(dataset))
+    first = began = time.perf_counter()
 
     def progress(stage: str, step: int, steps: int, loss: float | None, views: int) -> None:
         if report is not None:
@@ -189,23 +196,43 @@ def _settle(
                 settings.settle,
                 seed=settings.seed,
                 bf16=bf16,
-                report=lambda step, loss: progress("settling", step, steps, loss, settings.settle.scenes),
+                report=lambda step, loss: progress("settling", step, steps, loss, scenes),
             ),
             start=1,
         ):
             if step % settings.run.log_every == 0 or step == steps:
-                log.write({"step": step, **metrics})
+                log.write({"step": step, **metrics, "time_seconds": time.perf_counter() - first})
     finally:
         log.close()
 
 
+def _check_settling(settings: PretrainSettings) -> None:
+    """Settling comes last: what would stop it is found before the hours of training.
+
+    Raises:
+        SettingError: the data has not the captions that it takes.
+    """
+    if not settings.settle.steps or settings.text != "mini":
+        return
+    scenes = [scene for root in settings.data for scene in ScenePointFolder(root).scenes]
+    mute = [scene for scene in scenes if scene.captions is None]
+    told = sum(bool(scene.scene_captions) for scene in scenes)
+    if mute or told < 2:
+        found = f"{mute[0].path} has none of its views" if mute else f"{told} scenes have captions"
+        raise SettingError(
+            f"settling needs captions of all views and of at least 2 scenes, but {found};"
+            " --settle.steps 0 leaves it out"
+        )
+
+
 def dry_run(settings: PretrainSettings) -> list[dict[str, Any]]:
-    """Check data, memory and two steps of each stage without writing; returns a line of facts a stage.
+    """Check data, memory and two steps of warm-up and main without writing; returns a line of facts for each.
 
     Raises:
         UserError: whatever would stop the run.
     """
     accelerator = make_accelerator(settings)
+    _check_settling(settings)
     text, image = make_towers(settings, None, accelerator)
     facts = []
     for name, stage, data in settings.stages():
@@ -242,7 +269,9 @@ def make_accelerator(settings: PretrainSettings) -> Accelerator:
         bf16 = not on_cpu and torch.cuda.is_bf16_supported()
     else:
         bf16 = settings.precision == "bf16"
-    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no")
+    # Ranks wait while the first one evaluates and settles; the 10 minutes that NCCL grants are too few for that.
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=6))
+    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if bf16 else "no", kwargs_handlers=[patience])
 
 
 def make_encoder(settings: PretrainSettings) -> PointMapEncoder:
@@ -324,13 +353,23 @@ def captions(roots: list[str]) -> Iterator[str]:
 def make_loader(
     settings: PretrainSettings, stage: StageSettings, data: tuple[str, ...], accelerator: Accelerator
 ) -> SceneLoader:
-    """The batches of a stage on this rank."""
+    """The batches of a stage on this rank.
+
+    Raises:
+        FileError: data that cannot be used.
+        SettingError: no data, or regions shall be aligned and nothing has a category.
+    """
     if not data:
         raise SettingError("there is no data: name the ScenePoint folders with --data")
     dataset = ScenePointDataset(
         list(data),
         stage.data(settings.encoder.image_size, images=bool(settings.image), bad_scenes=settings.bad_scenes),
     )
+    if stage.alignment.region_weight > 0 and not dataset.categories:
+        raise SettingError(
+            f"no scene of {', '.join(data)} says what its pixels show, which the alignment of regions needs;"
+            " --warm-up.alignment.region-weight 0 --main.alignment.region-weight 0 leaves it out"
+        )
     return SceneLoader(
         dataset,
         stage.batch,
@@ -384,15 +423,12 @@ def _keep_settings(settings: PretrainSettings, out: Path) -> None:
 
     Raises:
         SettingError: the folder holds a run with another recipe; the message names what differs.
+        FileError: the settings there are damaged.
     """
-    path = out / "settings.json"
+    path = out / SETTINGS_FILE
     recipe = json.loads(json.dumps(settings.recipe()))
     if path.exists():
-        try:
-            found = json.loads(path.read_text())["recipe"]
-        except (OSError, ValueError, KeyError) as error:
-            raise FileError(path, f"is damaged ({error}); start anew in another folder") from error
-        differs = sorted(_differences(found, recipe))
+        differs = sorted(_differences(read_recipe(out), recipe))
         if differs:
             raise SettingError(
                 f"{out} holds a run with other settings ({'; '.join(differs)}):"

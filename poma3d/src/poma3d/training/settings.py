@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from poma3d.encoder_config import PRESETS as ENCODERS
 from poma3d.encoder_config import EncoderConfig, LoraSettings
-from poma3d.errors import SettingError
+from poma3d.errors import FileError, SettingError
 from poma3d.objectives.settings import AlignmentSettings, JepaSettings
 from poma3d.scenepoint.settings import AugmentSettings, DataSettings
 
@@ -50,7 +52,7 @@ class OptimiserSettings:
 
 @dataclass(frozen=True)
 class StageSettings:
-    """One of the two stages.
+    """One of the two stages, warm-up and main.
 
     Raises:
         SettingError: a number out of its range or an unknown objective.
@@ -161,7 +163,7 @@ class RunSettings:
     evaluate_every: int = 0
     """Steps between evaluations on ``validation``; 0 evaluates at the end of a stage only."""
     dry_run: bool = False
-    """Check data, memory and one step of each stage, write nothing, and say how long the run would take."""
+    """Check data, memory and two steps of warm-up and main, write nothing, and say how long these would take."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,23 @@ class PretrainSettings:
         values = asdict(self)
         del values["out"], values["validation"], values["run"]
         return values
+
+
+SETTINGS_FILE = "settings.json"
+"""In a run's folder."""
+
+
+def read_recipe(run: Path) -> dict[str, Any]:
+    """What `PretrainSettings.recipe` said of the run in a folder.
+
+    Raises:
+        FileError: the folder holds no run, or its settings are damaged.
+    """
+    path = run / SETTINGS_FILE
+    try:
+        return json.loads(path.read_text())["recipe"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError(path, f"is missing or damaged ({error!r}); a pretraining writes it") from error
 
 
 _ALIGN_VIEWS = AlignmentSettings(scene_weight=0.0)

@@ -1,8 +1,8 @@
 """One stage of pretraining: the loop of steps, its checkpoints and its log.
 
-A stage's folder holds ``settings.json``, ``log.jsonl``, ``checkpoints/step_N/`` and, once the stage has finished,
-``done.json``. What a step does depends on the seed and the number of the step alone, so a run that is cut off
-anywhere and resumed ends with the weights of one that was not (same machine, same number of processes).
+A stage's folder holds ``log.jsonl``, ``checkpoints/step_N/`` and, once the stage has finished, ``done.json``. What a
+step does depends on the seed and the number of the step alone, so a run that is cut off anywhere and resumed ends with
+the weights of one that was not (same machine, same number of processes).
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ class Progress:
     """Where a stage stands after a step."""
 
     stage: str
-    """``warm-up`` or ``main``."""
+    """``warm-up`` or ``main``; or ``encoding`` and ``settling``, the parts of settling."""
     step: int
-    """Steps done."""
+    """Steps done; of ``encoding`` scenes."""
     steps: int
     """Steps of the stage."""
     loss: float | None
     """Of this step, where it was logged."""
     images_per_second: float
-    """Views a second over all processes, data included."""
+    """Views a second over all processes, data included; of ``settling`` scenes."""
     seconds_left: float
     """To the end of the stage at that pace."""
 
