@@ -5,30 +5,26 @@ from __future__ import annotations
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from envs.embodiment import AgentSpec
-from envs.episodes.check import START_TOLERANCE, describe_offset, start_offset
+from envs.episode_env import EpisodeEnv, Observation
 from envs.episodes.episode import Episode
-from envs.episodes.keys import EpisodeKey
 from envs.episodes.localization_generator import localization_episode
-from envs.locomotion import Action, Walker, action_of, upright_heading
+from envs.locomotion import Action, action_of
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
-from envs.navigation import Observation, point_map_reach, reset_options
 from envs.scene_memory import VIEWS, SceneMemory, remember_scene, scene_pose
 from envs.schedule import EpisodeSchedule
 from envs.setting_types import check_number, check_path, check_whole_number
 from envs.simulators.protocol import Simulator
 from envs.simulators.shelf import Shelf
-from envs.spaces import PointMapSpace, ValiditySpace
 from envs.task_source import EpisodeChoice, SceneChoice, body_of, open_source
-from poma3d.errors import EpisodeError, SettingError
-from poma3d.pointmap import Frame, frame_from_world, rotation_from_heading, world_from_pose
+from poma3d.errors import SettingError
+from poma3d.pointmap import Frame
 
 SUCCESS_WITHIN = (0.25, 10.0)
 """A declaration no farther off than this (metres, degrees) is a success."""
@@ -53,7 +49,7 @@ def move(action: int) -> np.ndarray:
     return np.array([action, 0.0, 0.0, 0.0], dtype=np.float32)
 
 
-class LocalizationEnv(gymnasium.Env[Any, Any]):
+class LocalizationEnv(EpisodeEnv):
     """``pomagym/Localization-v0``: where am I, and where do I look?
 
     The agent wakes at an unknown pose of a scene it has a `memory` of: V posed views. It sees egocentric point
@@ -75,11 +71,10 @@ class LocalizationEnv(gymnasium.Env[Any, Any]):
     ``num_steps``, the declaration included, ``episode_id`` and ``scene_id``. ``terminated`` = declared,
     ``truncated`` = step limit. The reward is ``slack_reward`` a step and ``success_reward`` on success.
 
-    Order of episodes, seeds and ``reset(options={"episode_id": ...})`` are as in `envs.navigation`. The goals
-    of recorded episodes play no part, so every PointNav or ObjectNav file serves.
+    Order of episodes, seeds and ``reset(options={"episode_id": ...})`` are `EpisodeEnv`'s. The goals of
+    recorded episodes play no part, so every PointNav or ObjectNav file serves.
 
-    Privileged access, for controls and recorders, never part of an observation: `simulator`, `episode`,
-    `position`, `heading`, `pose`.
+    Privileged access, beside that of `EpisodeEnv`: `pose`, `errors`.
 
     Args:
         scene: a mesh file, a scene, ``procedural:SPLIT:N`` (the first N houses of a split), or a list.
@@ -105,8 +100,6 @@ class LocalizationEnv(gymnasium.Env[Any, Any]):
         UserError: a setting, a file or a scene is wrong; the message says how.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
-
     def __init__(
         self,
         scene: SceneChoice = None,
@@ -129,74 +122,40 @@ class LocalizationEnv(gymnasium.Env[Any, Any]):
         success_reward: float = SUCCESS_REWARD,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise SettingError(f"render_mode must be None or 'rgb_array', found {render_mode!r}")
-        self.frame = Frame.parse(frame)
-        """Frame of the point maps."""
-        if self.frame.reveals_pose:
+        frame = Frame.parse(frame)
+        if frame.reveals_pose:
             raise SettingError(
-                f"point maps in the frame {self.frame.value!r} give away the pose that is asked for:"
+                f"point maps in the frame {frame.value!r} give away the pose that is asked for:"
                 " localisation takes the frames agent, camera and episode"
             )
         check_whole_number("seed", seed)
         check_path("navmesh", navmesh)
         check_number("slack_reward", slack_reward)
         check_number("success_reward", success_reward)
-        if isinstance(memory_views, bool) or not isinstance(memory_views, int) or memory_views < 1:
-            raise SettingError(f"memory_views must be a whole number of at least 1, found {memory_views!r}")
-        self.agent = body_of(agent, size=size, hfov=hfov, depth_range=depth_range, max_steps=max_steps)
-        """The body, with the camera and the step limit in force."""
-        self.camera = self.agent.camera
-        """The camera of the point maps."""
-        self.render_mode = render_mode
-        self._memory_views = memory_views
-        self._memory_seed = seed if memory_seed is None else memory_seed
-        check_whole_number("memory_seed", self._memory_seed)
-        self._rewards = float(slack_reward), float(success_reward)
+        check_whole_number("memory_views", memory_views, least=1)
+        memory_seed = seed if memory_seed is None else memory_seed
+        check_whole_number("memory_seed", memory_seed)
+        body = body_of(agent, size=size, hfov=hfov, depth_range=depth_range, max_steps=max_steps)
 
         def make(scene_id: str, index: int) -> Episode:
-            return localization_episode(self._shelf.simulator(scene_id), index, seed, scene_id=scene_id)
+            return localization_episode(shelf.simulator(scene_id), index, seed, scene_id=scene_id)
 
         dataset, locate = open_source(scene, episodes, simulator, scenes_dir, make)
-        self._shelf = Shelf(self.agent, simulator, locate, navmesh=navmesh)
-        self._schedule = EpisodeSchedule(dataset, shuffle=shuffle)
+        shelf = Shelf(body, simulator, locate, navmesh=navmesh)
+        schedule = EpisodeSchedule(dataset, shuffle=shuffle)
+        super().__init__(schedule, shelf, agent=body, frame=frame, render_mode=render_mode)
+        self.declared: np.ndarray | None = None
+        """The declared pose (3,), None while nothing is declared."""
+        self._rewards = float(slack_reward), float(success_reward)
+        self._memory_views, self._memory_seed = memory_views, memory_seed
         self._memories: OrderedDict[str, tuple[Simulator, SceneMemory]] = OrderedDict()
-        self._episode: Episode | None = None
-        self._over = True
         self.action_space = spaces.Box(
             np.array([0, -FARTHEST, -FARTHEST, -math.pi], np.float32),
             np.array([len(Action) - 1, FARTHEST, FARTHEST, math.pi], np.float32),
             dtype=np.float32,
         )
-        height, width = self.camera.height, self.camera.width
-        self.observation_space = spaces.Dict(
-            {
-                "point_map": PointMapSpace(height, width, point_map_reach(self.agent, self.frame)),
-                "valid": ValiditySpace(height, width),
-            }
-        )
 
     # Gymnasium's interface.
-
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Begin the next episode, or the one that ``options["episode_id"]`` names.
-
-        Raises:
-            EpisodeError: the episode cannot be run: scene absent, start off the surface.
-            SettingError: a seed that is none, or options of other names.
-        """
-        options = reset_options(options)
-        if seed is not None:
-            check_whole_number("seed", seed)
-        super().reset(seed=None if seed is None else int(seed))
-        if seed is not None:
-            self._schedule.restart(int(seed))
-        if "episode_id" in options:
-            self._schedule.jump(str(options["episode_id"]), options.get("scene_id"))
-        self._begin(self._schedule.next())
-        return self._observe(), self._info()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Move, or declare the pose and end.
@@ -207,19 +166,15 @@ class LocalizationEnv(gymnasium.Env[Any, Any]):
         Raises:
             SettingError: no episode is running, or the action is no such array.
         """
-        if self._over:
-            raise SettingError("no episode is running: call reset() before step()")
+        self._refuse_if_over()
         which, declared = _parse(action)
         self._num_steps += 1
-        reward, success = self._rewards[0], False
+        reward = self._rewards[0]
         if which == DECLARE:
             self.declared = declared
-            success = self._within(*SUCCESS_WITHIN)
-            reward += self._rewards[1] if success else 0.0
+            reward += self._rewards[1] * self._within(*SUCCESS_WITHIN)
         else:
-            self._walker.act(which)
-            if self._walker.moved:
-                self._trajectory.append(self._walker.position)
+            self._act(which)
         terminated = which == DECLARE
         truncated = not terminated and self._num_steps >= self.agent.max_steps
         self._over = terminated or truncated
@@ -235,13 +190,8 @@ class LocalizationEnv(gymnasium.Env[Any, Any]):
 
     def close(self) -> None:
         """Give the simulators back. May be called twice."""
-        self._over = True
         self._memories.clear()
-        self._shelf.close()
-
-    def episode_keys(self) -> list[EpisodeKey]:
-        """(scene id, episode id) of every episode in order, as the options of `reset` take them."""
-        return list(self._schedule.dataset.keys())
+        super().close()
 
     # What a policy may know.
 
@@ -258,65 +208,25 @@ class LocalizationEnv(gymnasium.Env[Any, Any]):
     # Privileged access.
 
     @property
-    def episode(self) -> Episode:
-        """The running episode, or the last one."""
-        if self._episode is None:
-            raise SettingError("no episode has begun: call reset() first")
-        return self._episode
-
-    @property
-    def simulator(self) -> Simulator:
-        """The simulator of the running episode's scene."""
-        self.episode  # noqa: B018
-        return self._simulator
-
-    @property
-    def position(self) -> np.ndarray:
-        """The agent's base (3,), world frame, metres."""
-        return self._walker.position
-
-    @property
-    def heading(self) -> float:
-        """The agent's heading, radians, 0 along -z, positive to the left."""
-        return self._walker.heading
-
-    @property
     def pose(self) -> np.ndarray:
         """The right answer (3,): x, y and yaw in the scene's frame."""
-        return scene_pose(self._walker.position, self._walker.heading)
+        return scene_pose(self.position, self.heading)
 
-    @property
-    def trajectory(self) -> np.ndarray:
-        """Positions (N, 3) of the base since the start, world frame."""
-        return np.array(self._trajectory)
+    def errors(self) -> tuple[float, float]:
+        """How far off the declaration is: metres (on the floor) and degrees; infinite before there is one."""
+        if self.declared is None:
+            return math.inf, math.inf
+        x, y, yaw = self.pose
+        turn = (float(self.declared[2]) - yaw + math.pi) % (2 * math.pi) - math.pi
+        return math.hypot(self.declared[0] - x, self.declared[1] - y), abs(math.degrees(turn))
 
     # Inside.
 
-    def _begin(self, episode: Episode) -> None:
-        self._over = True
-        where = f"episode {episode.episode_id!r} in {episode.scene_id}"
-        simulator = self._shelf.simulator(episode.scene_id)
-        start = np.array(episode.start_position, dtype=np.float64)
-        try:
-            heading = upright_heading(np.array(episode.start_rotation))
-        except EpisodeError as error:
-            raise EpisodeError(f"{where}: {error}") from None
-        offset = start_offset(simulator.surface, start)
-        if offset > START_TOLERANCE:
-            raise EpisodeError(
-                f"{where}: its start {episode.start_position} is off the surface ({describe_offset(offset)});"
-                " `pomagym episodes check` lists such episodes"
-            )
+    def _prepare(self, episode: Episode, simulator: Simulator, start: np.ndarray) -> None:
+        """Remember the scene; nothing is declared yet."""
         self._memory = self._remember(episode.scene_id, simulator)
-        self._episode, self._simulator = episode, simulator
-        self._walker = Walker(simulator.surface, self.agent)
-        self._walker.place(start, heading)
-        self._world_from_start = self._world_from_agent()
-        self._trajectory = [self._walker.position]
         self._num_steps = 0
-        self.declared: np.ndarray | None = None
-        """The declared pose (3,), None while nothing is declared."""
-        self._over = False
+        self.declared = None
 
     def _remember(self, scene_id: str, simulator: Simulator) -> SceneMemory:
         """The memory of a scene; those of the last few scenes are kept."""
@@ -327,35 +237,6 @@ class LocalizationEnv(gymnasium.Env[Any, Any]):
         while len(self._memories) > _KEPT_MEMORIES:
             self._memories.popitem(last=False)
         return memory
-
-    def _world_from_agent(self) -> np.ndarray:
-        return world_from_pose(self._walker.position, rotation_from_heading(np.float64(self._walker.heading)))
-
-    def _observe(self) -> Observation:
-        """The point map and its validity, in new arrays."""
-        world_from_agent = self._world_from_agent()
-        world_from_camera = world_from_agent.copy()
-        world_from_camera[1, 3] += self.agent.camera_height
-        views = self._simulator.render(
-            world_from_camera[None],
-            self.camera,
-            frame_from_world=frame_from_world(
-                self.frame,
-                world_from_start=self._world_from_start,
-                world_from_agent=world_from_agent,
-                world_from_camera=world_from_camera,
-            ),
-            depth_range=self.agent.depth_range,
-        )
-        return {"point_map": views.point_map[0], "valid": views.valid[0]}
-
-    def errors(self) -> tuple[float, float]:
-        """How far off the declaration is: metres (on the floor) and degrees; infinite before there is one."""
-        if self.declared is None:
-            return math.inf, math.inf
-        x, y, yaw = self.pose
-        turn = (float(self.declared[2]) - yaw + math.pi) % (2 * math.pi) - math.pi
-        return math.hypot(self.declared[0] - x, self.declared[1] - y), abs(math.degrees(turn))
 
     def _within(self, metres: float, degrees: float) -> bool:
         position, heading = self.errors()
@@ -369,16 +250,8 @@ class LocalizationEnv(gymnasium.Env[Any, Any]):
             "position_error": position,
             "heading_error": heading,
             "num_steps": self._num_steps,
-            "episode_id": self.episode.episode_id,
-            "scene_id": self.episode.scene_id,
+            **super()._info(),
         }
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Refuse `copy` and `pickle`: scenes and ray casters are shared, not copied."""
-        raise SettingError(
-            "an environment cannot be copied or pickled: make another one from the same settings, and begin the"
-            ' same episode by reset(options={"episode_id": ..., "scene_id": ...})'
-        )
 
 
 def _parse(action: Any) -> tuple[int, np.ndarray]:

@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from envs import sensors
 from envs.embodiment import AgentSpec
+from envs.episode_env import Observation
 from envs.episodes.dataset import EpisodeDataset
 from envs.episodes.episode import Episode
 from envs.episodes.objectnav_generator import (
@@ -20,9 +21,9 @@ from envs.episodes.objectnav_generator import (
 )
 from envs.episodes.tasks import refuse_pointnav
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
-from envs.navigation import NavigationEnv, Observation
+from envs.navigation import NavigationEnv
 from envs.schedule import EpisodeSchedule
-from envs.setting_types import check_path, check_whole_number
+from envs.setting_types import check_flag, check_path, check_whole_number
 from envs.simulators.protocol import Simulator, Views
 from envs.simulators.shelf import Shelf
 from envs.task_source import EpisodeChoice, SceneChoice, body_of, open_source
@@ -98,6 +99,7 @@ class ObjectNavEnv(NavigationEnv):
         render_mode: str | None = None,
         semantic: bool = False,
     ) -> None:
+        check_flag("semantic", semantic)
         self._sees_instances = bool(semantic)
         self._category_of: tuple[Simulator | None, np.ndarray] = (None, np.zeros(0, np.int32))
         body = body_of(
@@ -140,21 +142,27 @@ class ObjectNavEnv(NavigationEnv):
         highest = max(1, *self.category_ids.values())  # a Box needs more than one value
         sensed = {"objectgoal": spaces.Box(0, highest, (1,), np.int64), **super()._sensor_spaces()}
         if self._sees_instances:
-            shape = (self._camera.height, self._camera.width)
+            shape = (self.camera.height, self.camera.width)
             sensed["semantic"] = spaces.Box(NO_CATEGORY, highest, shape, np.int32)
         return sensed
 
-    def _sense(self) -> Observation:
-        return {"objectgoal": sensors.objectgoal(self._category_id), **super()._sense()}
+    def _sense(self, views: Views) -> Observation:
+        sensed = {"objectgoal": sensors.objectgoal(self._category_id), **super()._sense(views)}
+        if self._sees_instances:
+            sensed["semantic"] = self._recognise(views)
+        return sensed
 
-    def _recognise(self, views: Views) -> Observation:
-        if not self._sees_instances or views.instance_ids is None:
-            return {}
+    def _recognise(self, views: Views) -> np.ndarray:
+        """Category id (H, W) int32 of what each pixel shows."""
         known, table = self._category_of
         if known is not self._simulator:
             table = self._category_table(self._simulator)
             self._category_of = self._simulator, table
-        return {"semantic": table[views.instance_ids[0]]}
+        if views.instance_ids is None:
+            raise SettingError(
+                f"{type(self._simulator).__name__} renders no instance ids, which semantic=True needs"
+            )
+        return table[views.instance_ids[0]]
 
     def _category_table(self, simulator: Simulator) -> np.ndarray:
         """Category id of every instance, and `NO_CATEGORY` for the last index, which `NO_INSTANCE` (-1) reads."""
@@ -174,8 +182,8 @@ class ObjectNavEnv(NavigationEnv):
                 f"episode {episode.episode_id!r} searches {episode.object_category!r}, which is none of the"
                 f" categories {', '.join(self.category_ids)}"
             )
-        self._category_id = self.category_ids[episode.object_category]
         super()._begin(episode)
+        self._category_id = self.category_ids[episode.object_category]
 
 
 def _category_ids(dataset: EpisodeDataset, categories: Sequence[str]) -> dict[str, int]:

@@ -11,14 +11,15 @@ from gymnasium import spaces
 
 from envs import sensors
 from envs.embodiment import AgentSpec
+from envs.episode_env import Observation
 from envs.episodes.episode import Episode
 from envs.episodes.pointnav_generator import PointNavSettings, pointnav_episode
 from envs.episodes.tasks import refuse_objectnav
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD
-from envs.navigation import NavigationEnv, Observation
+from envs.navigation import NavigationEnv
 from envs.schedule import EpisodeSchedule
 from envs.setting_types import check_path, check_whole_number
-from envs.simulators.protocol import Simulator
+from envs.simulators.protocol import Simulator, Views
 from envs.simulators.shelf import Shelf
 from envs.task_source import EpisodeChoice, SceneChoice, body_of, open_source
 from poma3d.pointmap import Frame
@@ -118,13 +119,13 @@ class PointNavEnv(NavigationEnv):
             **super()._sensor_spaces(),
         }
 
-    def _sense(self) -> Observation:
+    def _sense(self, views: Views) -> Observation:
         walker = self._walker
         return {
             "pointgoal_with_gps_compass": sensors.pointgoal_with_gps_compass(
-                walker.position, walker.heading, self._target
+                walker.position, walker.heading, self._goals[0]
             ),
-            **super()._sense(),
+            **super()._sense(views),
         }
 
     def _goals_of(self, episode: Episode) -> np.ndarray:
@@ -132,5 +133,4 @@ class PointNavEnv(NavigationEnv):
 
     def _begin(self, episode: Episode) -> None:
         refuse_objectnav(episode.object_category, f"episode {episode.episode_id!r}")
-        self._target = episode.goal_points()[0]
         super()._begin(episode)

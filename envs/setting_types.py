@@ -11,10 +11,10 @@ import numpy as np
 from poma3d.errors import SettingError
 
 
-def check_whole_number(name: str, value: Any) -> None:
-    """Raise `SettingError` unless it is a whole number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise SettingError(f"{name} must be a whole number of at least 0, found {value!r}")
+def check_whole_number(name: str, value: Any, *, least: int = 0) -> None:
+    """Raise `SettingError` unless it is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise SettingError(f"{name} must be a whole number of at least {least}, found {value!r}")
 
 
 def check_number(name: str, value: Any) -> None:
