@@ -54,8 +54,11 @@ class Retrieval:
 def retrieval(config: Retrieval) -> int:
     """Measure, print the table or the JSON."""
     from benchmarks.retrieval import RetrievalRun, measure_retrieval
+    from poma3d.errors import SettingError
     from pomagym.progress import Bar
 
+    if not config.scenes:
+        raise SettingError("scenes are searched in: name a ScenePoint folder, --scenes DIR")
     run = RetrievalRun(
         scenes=tuple(map(str, config.scenes)),
         encoder=config.encoder,

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -112,7 +114,10 @@ def _parse(name: str, config: Any, arguments: list[str]) -> Any:
     import tyro
 
     parts = _parts(config)
-    if parts and arguments[:1] not in ([part] for part in (*parts, "-h", "--help")):
+    if parts and arguments[:1] in (["-h"], ["--help"]):
+        print(_overview(name, config))
+        raise SystemExit(0)
+    if parts and arguments[:1] not in ([part] for part in parts):
         found = f"found {arguments[0]!r}" if arguments else "found nothing"
         raise UserError(f"pomagym {name} is followed by {' or '.join(parts)}, {found}")
     complaint = io.StringIO()
@@ -127,20 +132,64 @@ def _parse(name: str, config: Any, arguments: list[str]) -> Any:
     except SystemExit as stop:
         if not stop.code:
             raise
-    lines = [line.strip("│╭╮╰╯ ") for line in complaint.getvalue().splitlines()]
+    command = " ".join(["pomagym", name, *(arguments[:1] if parts else ())])
+    raise UserError(f"{_finding(complaint.getvalue())} (flags: {command} --help)")
+
+
+_PLAINER = (
+    (r"Error parsing (?:__tyro-dummy-inner__\.)?-*([\w.-]+):", r"--\1:"),
+    (r"no type matching .* could be instantiated from .*?: - <class '\w+'>: ", ""),
+    (r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is no whole number"),
+    (r"could not convert string to float: ('.*')", r"\1 is no number"),
+)
+"""What tyro and Python say of a flag, and how a person would."""
+
+
+def _finding(complaint: str) -> str:
+    """What tyro found wrong, in one line, without its box and the help texts below."""
+    lines = [line.strip("│╭╮╰╯ ") for line in complaint.splitlines()]
     finding: list[str] = []
     for line in lines:
         if line.startswith("─") and finding:  # the rule after the finding: below it come help texts
             break
         if line and not line.startswith("─"):
             finding.append(line)
-    command = " ".join(["pomagym", name, *(arguments[:1] if parts else ())])
-    raise UserError(f"{' '.join(finding)} (flags: {command} --help)")
+    found = " ".join(finding)
+    for tyros, ours in _PLAINER:
+        found = re.sub(tyros, ours, found)
+    alike = [line.split()[0] for line in lines if re.match(r"--\w", line)]
+    if "Perhaps you meant:" in lines and alike:
+        found += f"; perhaps {alike[0]} was meant"
+    return found
 
 
 def _parts(config: Any) -> list[str]:
     """The parts of a command, such as ``navigation`` and ``throughput`` of ``bench``; none for most."""
     return [mark.name for part in get_args(config) for mark in get_args(part)[1:]]
+
+
+def _overview(name: str, config: Any) -> str:
+    """What the parts of a command do, a line and an example each; all their flags would be pages."""
+    purposes, examples = [], []
+    for part in get_args(config):
+        kind, mark = get_args(part)[:2]
+        says = inspect.cleandoc(mark.description or kind.__doc__)
+        purposes.append((mark.name, says.split("\n\n")[0].replace("\n", " ")))
+        shown = re.findall(rf"^ +(pomagym {name} {mark.name}\b.*(?:\\\n.*)?)", says, re.MULTILINE)
+        examples += [f"  {example}" for example in shown[:1]]
+    width = max(len(part) for part, _ in purposes)
+    return "\n".join(
+        [
+            f"usage: pomagym {name} PART [flags]",
+            "",
+            *(f"  {part:<{width}}  {purpose}" for part, purpose in purposes),
+            "",
+            "For example:",
+            *examples,
+            "",
+            f"Flags with their defaults and units: pomagym {name} PART --help",
+        ]
+    )
 
 
 def _help() -> str:

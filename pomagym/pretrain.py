@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -30,14 +31,22 @@ class Pretrain(PretrainSettings):
     """Print what came out as JSON, alone on standard output."""
 
 
-def _command(preset: str) -> Pretrain:
-    """The command as a preset fills it in."""
-    return Pretrain(**vars(PRESETS[preset]))
+def _preset(name: str, purpose: str) -> Any:
+    """The part of the command that a preset fills in; its help begins with what the preset is for."""
+    return tyro.conf.subcommand(
+        name,
+        default=Pretrain(**vars(PRESETS[name])),
+        description=f"{purpose}\n\n{inspect.cleandoc(Pretrain.__doc__ or '')}",
+    )
 
 
 Config = (
-    Annotated[Pretrain, tyro.conf.subcommand("mini", default=_command("mini"))]
-    | Annotated[Pretrain, tyro.conf.subcommand("base", default=_command("base"))]
+    Annotated[
+        Pretrain, _preset("mini", "3.7 M weights and a small text tower, from random, in an hour a core.")
+    ]
+    | Annotated[
+        Pretrain, _preset("base", "The paper's: adapters on FG-CLIP's ViT-B/16; needs its files and GPUs.")
+    ]
 )
 
 
@@ -50,11 +59,31 @@ def execute(config: Pretrain) -> int:
     )
     if not settings.data:
         raise SettingError("there is no data: name one or more ScenePoint folders, --data FOLDER")
+    _check_folders(settings)
     if settings.run.dry_run:
         return _dry_run(settings, config.json)
     if not settings.out:
         raise SettingError("the run needs a folder: --out FOLDER")
     return _train(settings, config.json)
+
+
+def _check_folders(settings: PretrainSettings) -> None:
+    """Refuse a folder that is named twice, and say where the evaluation would not be on held-out scenes."""
+    from pathlib import Path
+
+    from poma3d.errors import SettingError
+
+    seen = {}
+    for flag in ("data", "warm_up_data", "validation"):
+        seen[flag] = [Path(folder).resolve() for folder in getattr(settings, flag)]
+        twice = [folder for folder in seen[flag] if seen[flag].count(folder) > 1]
+        if twice:
+            raise SettingError(f"--{flag.replace('_', '-')} names {twice[0]} twice; name each folder once")
+    for folder in {*seen["data"], *seen["warm_up_data"]}.intersection(seen["validation"]):
+        print(
+            f"pomagym: {folder} is trained on and validated on: the measures are not of held-out scenes",
+            file=sys.stderr,
+        )
 
 
 def _dry_run(settings: PretrainSettings, as_json: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from flat_room import room_scene
@@ -113,6 +115,20 @@ def test_every_setting_is_explained_and_has_its_default_shown(capfd):
     assert "(default: pointnav)" in out
 
 
+@pytest.mark.parametrize("command", ["bench", "scenes", "episodes", "pretrain"])
+def test_the_help_of_a_command_with_parts_fits_on_a_screen(capfd, command):
+    code, out, _ = finish(capfd, [command, "--help"])
+    assert code == 0
+    config = importlib.import_module(f"pomagym.{command}").Config
+    names = [mark.name for part in get_args(config) for mark in get_args(part)[1:]]
+    purposes = {
+        line.split()[0]: line.split(maxsplit=1)[1] for line in out.split("For example")[0].splitlines()[2:-1]
+    }
+    assert list(purposes) == names
+    assert len(set(purposes.values())) == len(names)
+    assert len(out.splitlines()) < 40
+
+
 def test_without_a_command_it_shows_what_there_is(capfd):
     code, out, _ = finish(capfd, [])
     assert code == 2
@@ -124,7 +140,16 @@ def test_without_a_command_it_shows_what_there_is(capfd):
     [
         (["dance"], "there is no command 'dance'; the commands are run, bench"),
         (["run", "--wrokers", "2"], "--wrokers"),
-        (["run", "--workers", "two"], "'two'"),
+        (["run", "--polcy", "oracle"], "perhaps --policy was meant"),
+        (["pretrain", "mini", "--encoder.image-size", "100"], "--encoder: patches of 14 pixels"),
+        (["pretrain", "mini", "--data", "x", "./x"], "--data names"),
+        (["bench", "retrieval"], "--scenes DIR"),
+        (["run", "--workers", "two"], "--workers: 'two' is no whole number"),
+        (["run", "--hfov", "wide"], "pomagym: --hfov: 'wide' is no number"),
+        (
+            ["train-head", "pose_only", "--data", "x", "--out", "y", "--training.epochs", "0"],
+            "--training: epochs",
+        ),
         (["run", "--workers", "0"], "workers must be at least 1"),
         (["run", "--policy", "genius"], "oracle, random, forward"),
         (["run", "--task", "dance"], "pointnav, objectnav"),
