@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,14 +26,12 @@ import torch
 from policies.learning.acting import Acting
 from policies.learning.collect import Collector, generator
 from policies.learning.experience import Experience
-from policies.learning.features import ViewFeatures
-from policies.learning.held_out import evaluate_policy
+from policies.learning.held_out import evaluate_and_keep
 from policies.learning.houses import TrainingScenes, training_body
 from policies.learning.imitation import NotFiniteError, learn_pass
-from policies.learning.learned_policy import DaggerBrain, LearnedPolicy, one_thread
+from policies.learning.learned_policy import DaggerBrain, one_thread
 from policies.learning.networks import PolicyNetwork
-from policies.learning.policy_folder import save_policy
-from policies.learning.run_state import load_state, save_state
+from policies.learning.run_state import load_state, refuse_other_backbone, save_state
 from policies.learning.settings import TrainSettings
 from policies.learning.train_result import TrainResult
 from poma3d.files import write_text
@@ -112,148 +110,128 @@ class DaggerTraining:
         Raises:
             UserError: bad settings, a folder of another run, a full disk.
         """
-        settings = self.settings
-        with one_thread():
-            features = settings.open_features()
-            scenes = TrainingScenes(settings, training_body(features.size, settings.max_steps))
-            network = PolicyNetwork(features.layout, settings.network, seed=settings.seed)
-            self._optimiser = torch.optim.AdamW(
-                network.parameters(),
-                lr=settings.dagger.learning_rate,
-                weight_decay=settings.dagger.weight_decay,
-            )
-            state = load_state(self._work, self.config)
-            self._done, self._steps, self._best = 0, 0, {}
-            lengths: list[int] = []
-            if state is not None:
-                self._done, self._steps, self._best = state["done"], state["steps"], state["best"]
-                if self._done == len(self.units):
-                    return self._result(None)
-                lengths = state["lengths"]
-                network.load(state["network"])
-                self._optimiser.load_state_dict(state["optimiser"])
-            write_text(self.out / "config.json", json.dumps(self.config, indent=2, sort_keys=True) + "\n")
-            goals = 1 + settings.dagger.extra_goals
-            experience = Experience(self._work, features.layout.size, goals, lengths)
-            log = Log(self.out, self._done)
-            stopped = None
-            try:
-                while self._done < len(self.units):
-                    unit = self.units[self._done]
-                    on_unit(unit, self._done, len(self.units))
-                    began = time.perf_counter()
-                    try:
-                        facts = self._carry_out(unit, network, features, scenes, experience, advance)
-                    except NotFiniteError as error:
-                        stopped = str(error)
-                        break
-                    self._done += 1
-                    save_state(self._work, self.config, self._state(network, experience))
-                    record = {"step": self._done, "unit": unit.kind, "round": unit.round}
-                    record |= {"env_steps": self._steps, **facts}
-                    log.write(record | {"time_unit": time.perf_counter() - began})
-                    on_log(record)
-            finally:
-                log.close()
-            if not keep_experience and stopped is None:
-                self._tidy()
-        return self._result(stopped)
-
-    def _result(self, stopped: str | None) -> TrainResult:
-        best = self._best
+        state = load_state(self._work, self.config) or {}
+        self._done, self._steps = state.get("done", 0), state.get("steps", 0)
+        self._best: dict[str, Any] = state.get("best", {})
+        stopped = None
+        if self._done < len(self.units):
+            with one_thread():
+                self._prepare(state)
+                stopped = self._work_through(on_unit, on_log, advance)
+        if not keep_experience and stopped is None:
+            self._tidy()
         return TrainResult(
-            self.out, dict(best.get("measures", {})), best.get("sha256", ""), self._steps, stopped
+            self.out,
+            dict(self._best.get("measures", {})),
+            self._best.get("sha256", ""),
+            self._steps,
+            stopped,
         )
 
-    def _state(self, network: PolicyNetwork, experience: Experience) -> dict[str, Any]:
+    def _prepare(self, state: Mapping[str, Any]) -> None:
+        """Open all that the units work with, as the checkpoint left it; empty: from the beginning."""
+        settings = self.settings
+        self._features = settings.open_features()
+        refuse_other_backbone(self._work, state, self._features.backbone)
+        self._scenes = TrainingScenes(settings, training_body(self._features.size, settings.max_steps))
+        self._network = PolicyNetwork(self._features.layout, settings.network, seed=settings.seed)
+        self._optimiser = torch.optim.AdamW(
+            self._network.parameters(),
+            lr=settings.dagger.learning_rate,
+            weight_decay=settings.dagger.weight_decay,
+        )
+        if state:
+            self._network.load(state["network"])
+            self._optimiser.load_state_dict(state["optimiser"])
+        write_text(self.out / "config.json", json.dumps(self.config, indent=2, sort_keys=True) + "\n")
+        self._experience = Experience(
+            self._work,
+            self._features.layout.size,
+            1 + settings.dagger.extra_goals,
+            state.get("lengths", []),
+        )
+
+    def _work_through(
+        self,
+        on_unit: Callable[[Unit, int, int], None],
+        on_log: Callable[[dict[str, Any]], None],
+        advance: Callable[[int], None],
+    ) -> str | None:
+        """Do the units that are left; returns why it stopped early, None where it did not."""
+        work = {"collect": self._collect, "learn": self._learn, "evaluate": self._evaluate}
+        log = Log(self.out, self._done)
+        try:
+            while self._done < len(self.units):
+                unit = self.units[self._done]
+                on_unit(unit, self._done, len(self.units))
+                began = time.perf_counter()
+                try:
+                    facts = work[unit.kind](unit, advance)
+                except NotFiniteError as error:
+                    return str(error)
+                self._done += 1
+                record = {"step": self._done, "unit": unit.kind, "round": unit.round}
+                record |= {"env_steps": self._steps, **facts}
+                # before the checkpoint: a line that it does not know of is taken away again, one more is not made
+                log.write(record | {"time_unit": time.perf_counter() - began})
+                self._experience.secure()
+                save_state(self._work, self.config, self._state())
+                on_log(record)
+        finally:
+            log.close()
+        return None
+
+    def _state(self) -> dict[str, Any]:
         return {
             "done": self._done,
             "steps": self._steps,
             "best": self._best,
-            "lengths": experience.lengths,
-            "network": network.tensors(),
+            "lengths": self._experience.lengths,
+            "network": self._network.tensors(),
             "optimiser": self._optimiser.state_dict(),
+            "backbone": self._features.backbone,
         }
 
-    def _carry_out(
-        self,
-        unit: Unit,
-        network: PolicyNetwork,
-        features: ViewFeatures,
-        scenes: TrainingScenes,
-        experience: Experience,
-        advance: Callable[[int], None],
-    ) -> dict[str, Any]:
-        if unit.kind == "collect":
-            return self._collect(unit, network, features, scenes, experience, advance)
-        if unit.kind == "learn":
-            return self._learn(unit, network, experience, advance)
-        return self._evaluate(unit, network, scenes)
-
-    def _collect(
-        self,
-        unit: Unit,
-        network: PolicyNetwork,
-        features: ViewFeatures,
-        scenes: TrainingScenes,
-        experience: Experience,
-        advance: Callable[[int], None],
-    ) -> dict[str, Any]:
-        settings = self.settings
+    def _collect(self, unit: Unit, advance: Callable[[int], None]) -> dict[str, Any]:
+        settings, experience = self.settings, self._experience
         wanted = settings.total_steps * (unit.round + 1) // settings.dagger.rounds - self._steps
-        collector = Collector(scenes, features, settings.dagger, settings.seed, self._acting)
-        found = collector.collect(unit.round, max(1, wanted), network, experience, advance)
+        collector = Collector(self._scenes, self._features, settings.dagger, settings.seed, self._acting)
+        found = collector.collect(unit.round, max(1, wanted), self._network, experience, advance)
         self._steps += found.steps
-        if unit.round == 0 and features.layout.size:
+        if unit.round == 0 and experience.width:
             rng = generator(settings.seed, "calibration")
             chosen = rng.choice(experience.rows, min(_CALIBRATION_ROWS, experience.rows), replace=False)
             rows = experience.slice("features", 0, experience.rows)[np.sort(chosen)]
-            network.view.calibrate(torch.from_numpy(np.array(rows)))
+            self._network.view.calibrate(torch.from_numpy(np.array(rows)))
         times = {f"time_{name}": seconds for name, seconds in found.seconds.items()}
         return {"episodes": found.episodes, "agreement": found.agreement, **times}
 
-    def _learn(
-        self,
-        unit: Unit,
-        network: PolicyNetwork,
-        experience: Experience,
-        advance: Callable[[int], None],
-    ) -> dict[str, Any]:
+    def _learn(self, unit: Unit, advance: Callable[[int], None]) -> dict[str, Any]:
         top, (begin, end) = self.settings.dagger.learning_rate, unit.rate
-        rng = generator(self.settings.seed, "pass", unit.round, unit.number)
         facts = learn_pass(
-            network,
+            self._network,
             self._optimiser,
-            experience,
+            self._experience,
             self.settings.dagger,
-            rng,
+            generator(self.settings.seed, "pass", unit.round, unit.number),
             lambda share: top * (begin + (end - begin) * min(1.0, share)),
             advance,
         )
-        if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+        if not all(bool(tensor.isfinite().all()) for tensor in self._network.state_dict().values()):
             raise NotFiniteError("weights became NaN or infinite; a smaller --dagger.learning-rate helps")
         return facts
 
-    def _evaluate(self, unit: Unit, network: PolicyNetwork, scenes: TrainingScenes) -> dict[str, Any]:
-        settings = self.settings
-        features = settings.open_features("float32")
-        policy = LearnedPolicy(DaggerBrain(network), features, self._acting, name=self.out.name)
-        video = self.out / "videos" / f"evaluation_{unit.number}.mp4"
-        means, records = evaluate_policy(
-            policy, scenes, scenes.body, settings.evaluation_episodes, settings.seed, video=video
+    def _evaluate(self, unit: Unit, advance: Callable[[int], None]) -> dict[str, Any]:
+        means, self._best = evaluate_and_keep(
+            self.out,
+            unit.number,
+            DaggerBrain(self._network),
+            self._network.tensors(),
+            self._acting,
+            self.settings,
+            self._scenes,
+            self._best,
         )
-        lines = "".join(json.dumps(record) + "\n" for record in records)
-        write_text(self.out / "results" / f"evaluation_{unit.number}.jsonl", lines)
-        if means["spl"] >= self._best.get("measures", {}).get("spl", -1.0):
-            sha256 = save_policy(
-                self.out,
-                network.tensors(),
-                features,
-                self.config,
-                acting=self._acting,
-                measures=means,
-            )
-            self._best = {"measures": means, "sha256": sha256, "evaluation": unit.number}
         return means
 
     def _tidy(self) -> None:

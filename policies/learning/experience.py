@@ -6,7 +6,9 @@ that was cut off truncates them to what its checkpoint knows, and the rest is co
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,9 @@ class Experience:
         width: numbers of a feature row, F.
         goals: goals that each step is labelled for, G.
         lengths: of the episodes that count; rows behind them are taken away.
+
+    Raises:
+        FileError: the folder cannot be used, or its files are shorter than ``lengths`` say.
     """
 
     def __init__(self, folder: Path, width: int, goals: int, lengths: list[int]) -> None:
@@ -53,16 +58,14 @@ class Experience:
             "turns": (np.float32, (goals,)),
         }
         self._maps: dict[str, np.ndarray] = {}
-        try:
+        with _told(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for name in self._shapes:
                 path = self._path(name)
                 path.touch()
-                if path.stat().st_size < self.rows * self._row_bytes(name):
+                if path.stat().st_size < self._bytes(name):
                     raise FileError(path, "is shorter than the checkpoint says; start in another --out")
-                os.truncate(path, self.rows * self._row_bytes(name))
-        except OSError as error:
-            raise FileError(folder, f"cannot be used for experience ({error.strerror})") from error
+                os.truncate(path, self._bytes(name))
 
     @property
     def rows(self) -> int:
@@ -73,24 +76,39 @@ class Experience:
         """Add an episode.
 
         Raises:
-            FileError: the disk is full; the files stay longer than the checkpoint says, which the next run mends.
+            FileError: the disk is full (the files stay longer than the checkpoint says, which the next run mends),
+                or something else writes to the files.
         """
+        self._refuse_strange_files()
         for name in self._shapes:
             rows = np.ascontiguousarray(getattr(episode, name), dtype=self._shapes[name][0])
-            try:
-                with open(self._path(name), "ab") as stream:
-                    stream.write(rows.tobytes())
-            except OSError as error:
-                raise FileError(self._path(name), f"cannot be written ({error.strerror})") from error
+            with _told(self._path(name)), open(self._path(name), "ab") as stream:
+                stream.write(rows.tobytes())
         self.lengths.append(len(episode.actions))
         self._maps.clear()
 
+    def secure(self) -> None:
+        """See that all rows are on the disk, so that a checkpoint may count on them even after a power cut.
+
+        Raises:
+            FileError: they are not: the disk is full, or something else writes to the files.
+        """
+        self._refuse_strange_files()
+        for name in self._shapes:
+            with _told(self._path(name)), open(self._path(name), "ab") as stream:
+                os.fsync(stream.fileno())
+
     def slice(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows from ``start`` to ``stop`` of one of the fields of `RecordedEpisode`, mapped, not copied."""
+        """Rows from ``start`` to ``stop`` of one of the fields of `RecordedEpisode`, mapped, not copied.
+
+        Raises:
+            FileError: something else writes to the files.
+        """
         dtype, shape = self._shapes[name]
         if 0 in shape or not self.rows:
             return np.zeros((stop - start, *shape), dtype)
         if name not in self._maps:
+            self._refuse_strange_files()
             self._maps[name] = np.memmap(self._path(name), dtype, "r", shape=(self.rows, *shape))
         return self._maps[name][start:stop]
 
@@ -98,9 +116,34 @@ class Experience:
         """First row of each episode (N,)."""
         return np.cumsum([0, *self.lengths[:-1]])
 
+    def _refuse_strange_files(self) -> None:
+        """Stop where the files are not as this run left them.
+
+        A folder that was removed and used again while its run was still alive would get the rows of both.
+        """
+        for name in self._shapes:
+            path = self._path(name)
+            with _told(path):
+                found = path.stat().st_size
+            if found != self._bytes(name):
+                raise FileError(
+                    path,
+                    f"has {found} bytes where this run left {self._bytes(name)}: another run writes to this folder."
+                    " End all but one, or start in another --out",
+                )
+
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.bin"
 
-    def _row_bytes(self, name: str) -> int:
+    def _bytes(self, name: str) -> int:
         dtype, shape = self._shapes[name]
-        return int(np.dtype(dtype).itemsize * np.prod(shape))
+        return self.rows * int(np.dtype(dtype).itemsize * np.prod(shape))
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn the system's errors about ``path`` into ours."""
+    try:
+        yield
+    except OSError as error:
+        raise FileError(path, f"cannot be used for experience ({error.strerror})") from error

@@ -6,6 +6,7 @@ CNN that learns along, or nothing (blind).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,7 +67,7 @@ class ViewFeatures(Protocol):
     size: int
     """Rows and columns of the point maps it wants, pixels."""
     backbone: dict[str, Any] | None
-    """``name`` and ``weights_sha256`` of the backbone; None without one."""
+    """``name``, ``weights_sha256`` and ``output`` of the backbone; None without one."""
 
     def rows(self, point_map: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """(N, F) float16 of views (N, H, W, 3) in the agent's frame with validity (N, H, W)."""
@@ -130,10 +131,14 @@ class BackboneFeatures:
         size = (self.size, self.size)
         if point_map.shape[1:3] != size:
             point_map, valid = resize(point_map, valid, *size)
-        encoded = self.frozen.encode(point_map, valid)
-        parts = [encoded[key] for key in ("patch_tokens", "cls") if key in encoded]
-        flat = [part.reshape(len(part), -1) for part in parts]  # (N, P, C) -> (N, P C)
-        return np.clip(np.concatenate(flat, 1), -6e4, 6e4).astype(np.float16)
+        return flat_rows(self.frozen.encode(point_map, valid))
+
+
+def flat_rows(encoded: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N, F) float16 from a backbone's ``patch_tokens`` (N, P, C), ``cls`` (N, D) or both; beyond +-60,000 cut off."""
+    parts = [encoded[name] for name in ("patch_tokens", "cls") if name in encoded]
+    flat = [part.reshape(len(part), -1) for part in parts]  # (N, P, C) -> (N, P C)
+    return np.clip(np.concatenate(flat, 1), -6e4, 6e4).astype(np.float16)
 
 
 def random_encoder(name: str) -> Any:
@@ -145,7 +150,7 @@ def random_encoder(name: str) -> Any:
     from poma3d.encoder import PointMapEncoder
 
     parts = name.split(":")
-    if len(parts) != 3 or not parts[2].isdigit():
+    if len(parts) != 3 or not parts[2].isdecimal():
         raise SettingError(f"random weights are named random:PRESET:SEED, found {name!r}")
     return PointMapEncoder(parts[1], seed=int(parts[2])).eval()
 

@@ -8,11 +8,15 @@ from typing import Any
 from envs.embodiment import AgentSpec, agent_preset
 from envs.episodes.episode import Episode
 from envs.episodes.pointnav_generator import pointnav_episode
+from envs.pointnav import PointNavEnv
 from envs.simulators.open import open_simulator
 from envs.simulators.protocol import Simulator
 from envs.task_source import body_of, list_scenes, open_source, scene_id_of
 from policies.learning.settings import TrainSettings
 from poma3d.errors import SettingError
+
+_EPISODES_PER_SCENE = 1000
+"""Generated for environments where none are asked for: more than a training sees of a scene."""
 
 
 def training_body(size: int, max_steps: int | None = None) -> AgentSpec:
@@ -72,6 +76,19 @@ class TrainingScenes:
         if self._limit is not None:
             index %= self._limit
         return pointnav_episode(simulator, index, self._seed, scene_id=scene_id)
+
+    def environment(self, scene_ids: Sequence[str]) -> PointNavEnv:
+        """The episodes of some of the scenes as an environment."""
+        episodes: list[Episode] | int = [one for name in scene_ids for one in self._recorded.get(name, ())]
+        if not self._recorded:
+            episodes = (self._limit or _EPISODES_PER_SCENE) * len(scene_ids)
+        return PointNavEnv(
+            [self._locate(name) for name in scene_ids],
+            episodes,
+            agent=self.body,
+            scenes_dir=self._scenes_dir,
+            seed=self._seed,
+        )
 
 
 def _none(scene_id: str, index: int) -> Any:

@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,10 @@ import torch
 from policies.learning.acting import Acting
 from policies.learning.collect import generator
 from policies.learning.features import ViewFeatures
-from policies.learning.held_out import evaluate_policy
+from policies.learning.held_out import evaluate_and_keep
 from policies.learning.houses import TrainingScenes, training_body
-from policies.learning.learned_policy import LearnedPolicy, one_thread
-from policies.learning.policy_folder import save_policy
-from policies.learning.run_state import load_state, save_state
+from policies.learning.learned_policy import one_thread
+from policies.learning.run_state import load_state, refuse_other_backbone, save_state
 from policies.learning.sb3_network import (
     Sb3Brain,
     load_without_aliases,
@@ -77,85 +76,89 @@ class PpoTraining:
         Raises:
             UserError: bad settings, a folder of another run, a full disk.
         """
-        settings = self.settings
-        with one_thread(), own_chance():
-            features = settings.open_features()
-            body = training_body(features.size, settings.max_steps)
-            scenes = TrainingScenes(settings, body)
-            venv = make_training_env(
-                scenes.training,
-                settings.episodes,
-                settings.scenes_dir,
-                body,
-                features,
-                settings.ppo.n_envs,
-                settings.seed,
-            )
-            try:
-                return self._train(venv, features, scenes, on_segment, advance)
-            finally:
-                venv.close()
+        state = load_state(self._work, self.config) or {}
+        self._done, self._steps = state.get("done", 0), state.get("steps", 0)
+        self._best: dict[str, Any] = state.get("best", {})
+        stopped = None
+        if self._done < self.segments:
+            with one_thread(), own_chance():
+                stopped = self._train(state, on_segment, advance)
+        return TrainResult(
+            self.out,
+            dict(self._best.get("measures", {})),
+            self._best.get("sha256", ""),
+            self._steps,
+            stopped,
+        )
 
     def _train(
         self,
-        venv: Any,
-        features: ViewFeatures,
-        scenes: TrainingScenes,
+        state: Mapping[str, Any],
         on_segment: Callable[[int, int, dict[str, Any]], None],
         advance: Callable[[int], None],
-    ) -> TrainResult:
-        model = self._make_model(venv, features)
-        state = load_state(self._work, self.config)
-        done, best = 0, {}
-        if state is not None:
-            done, best = state["done"], state["best"]
-            model.num_timesteps = state["steps"]
-            if done < self.segments:
+    ) -> str | None:
+        """Do the segments that are left; returns why it stopped early, None where it did not."""
+        settings = self.settings
+        features = settings.open_features()
+        refuse_other_backbone(self._work, state, features.backbone)
+        scenes = TrainingScenes(settings, training_body(features.size, settings.max_steps))
+        venv = make_training_env(scenes, features, settings.ppo.n_envs)
+        log = None
+        try:
+            model = self._make_model(venv, features)
+            if state:
+                model.num_timesteps, model._n_updates = state["steps"], state["updates"]
                 load_without_aliases(model.policy, state["network"], self._work)
                 model.policy.optimizer.load_state_dict(state["optimiser"])
-                model._n_updates = state["updates"]
-        else:
-            self._calibrate(model, venv)
-        write_text(self.out / "config.json", json.dumps(self.config, indent=2, sort_keys=True) + "\n")
-        evaluated = {
-            math.ceil(self.segments * k / self.settings.evaluations)
-            for k in range(1, self.settings.evaluations + 1)
-        }
-        log = Log(self.out, done)
-        stopped = None
-        try:
-            while done < self.segments:
+            else:
+                self._calibrate(model, venv)
+            write_text(self.out / "config.json", json.dumps(self.config, indent=2, sort_keys=True) + "\n")
+            evaluated = {
+                math.ceil(self.segments * k / settings.evaluations)
+                for k in range(1, settings.evaluations + 1)
+            }
+            log = Log(self.out, self._done)
+            while self._done < self.segments:
                 began = time.perf_counter()
-                facts = self._segment(model, venv, done, advance)
+                facts = self._segment(model, venv, self._done, advance)
                 if facts is None:
-                    stopped = "weights or losses became NaN or infinite; a smaller --ppo.learning-rate helps"
-                    break
-                done += 1
-                if done in evaluated:
-                    means = self._evaluate(model, scenes, best, done)
+                    return "weights became NaN or infinite; a smaller --ppo.learning-rate helps"
+                self._done, self._steps = self._done + 1, model.num_timesteps
+                if self._done in evaluated:
+                    means, self._best = evaluate_and_keep(
+                        self.out,
+                        self._done,
+                        Sb3Brain(model.policy, recurrent=self._recurrent),
+                        without_aliases(model.policy.state_dict()),
+                        ACTING,
+                        settings,
+                        scenes,
+                        self._best,
+                    )
                     facts |= {f"held_out_{name}": value for name, value in means.items()}
-                save_state(
-                    self._work,
-                    self.config,
-                    {
-                        "done": done,
-                        "best": best,
-                        "network": without_aliases(model.policy.state_dict()),
-                        "optimiser": model.policy.optimizer.state_dict(),
-                        "steps": model.num_timesteps,
-                        "updates": model._n_updates,
-                    },
-                )
-                facts = {"step": done, "env_steps": model.num_timesteps} | facts
+                facts = {"step": self._done, "env_steps": self._steps} | facts
+                # before the checkpoint: a line that it does not know of is taken away again, one more is not made
                 log.write(facts | {"time_segment": time.perf_counter() - began})
-                on_segment(done, self.segments, facts)
+                save_state(self._work, self.config, self._state(model, features))
+                on_segment(self._done, self.segments, facts)
         finally:
-            log.close()
-        if done == self.segments:  # only what says so stays beside the policy
-            save_state(self._work, self.config, {"done": done, "best": best, "steps": model.num_timesteps})
-        return TrainResult(
-            self.out, dict(best.get("measures", {})), best.get("sha256", ""), model.num_timesteps, stopped
-        )
+            venv.close()
+            if log is not None:
+                log.close()
+        return None
+
+    def _state(self, model: Any, features: ViewFeatures) -> dict[str, Any]:
+        """What a checkpoint holds; at the end only what says so stays beside the policy."""
+        end = {"done": self._done, "best": self._best, "steps": self._steps}
+        if self._done == self.segments:
+            return end
+        return {
+            **end,
+            "network": without_aliases(model.policy.state_dict()),
+            "optimiser": model.policy.optimizer.state_dict(),
+            "updates": model._n_updates,
+            "backbone": features.backbone,
+        }
 
     def _make_model(self, venv: Any, features: ViewFeatures) -> Any:
         ppo = self.settings.ppo
@@ -218,9 +221,9 @@ class PpoTraining:
             )
         try:
             model.learn(self._segment_steps, callback=Tell(), reset_num_timesteps=False)
-        except ValueError as error:  # torch's distributions refuse NaN this way
+        except ValueError:  # torch's distributions refuse NaN this way
             if _finite(model.policy):
-                raise error
+                raise
             return None
         if not _finite(model.policy):
             return None
@@ -234,26 +237,6 @@ class PpoTraining:
             facts["episode_reward"] = float(np.mean([episode["r"] for episode in episodes]))
             facts["episode_length"] = float(np.mean([episode["l"] for episode in episodes]))
         return facts
-
-    def _evaluate(
-        self, model: Any, scenes: TrainingScenes, best: dict[str, Any], number: int
-    ) -> dict[str, float]:
-        features = self.settings.open_features("float32")
-        brain = Sb3Brain(model.policy, recurrent=self._recurrent)
-        policy = LearnedPolicy(brain, features, ACTING, name=self.out.name)
-        settings = self.settings
-        video = self.out / "videos" / f"evaluation_{number}.mp4"
-        means, records = evaluate_policy(
-            policy, scenes, scenes.body, settings.evaluation_episodes, settings.seed, video=video
-        )
-        lines = "".join(json.dumps(record) + "\n" for record in records)
-        write_text(self.out / "results" / f"evaluation_{number}.jsonl", lines)
-        if means["spl"] >= best.get("measures", {}).get("spl", -1.0):
-            tensors = without_aliases(model.policy.state_dict())
-            sha256 = save_policy(self.out, tensors, features, self.config, acting=ACTING, measures=means)
-            best.clear()
-            best.update({"measures": means, "sha256": sha256, "evaluation": number})
-        return means
 
 
 @contextlib.contextmanager

@@ -49,3 +49,23 @@ def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None
             " to go on with it"
         )
     return state
+
+
+def refuse_other_backbone(folder: Path, state: Mapping[str, Any], backbone: Mapping[str, Any] | None) -> None:
+    """Refuse to go on with a training on another backbone than that of its checkpoint.
+
+    Args:
+        folder: of the checkpoint.
+        state: what it holds; ``backbone`` may be missing.
+        backbone: `policies.learning.features.ViewFeatures.backbone` now.
+
+    Raises:
+        SettingError: the file of that name holds other weights by now.
+    """
+    known = state.get("backbone", backbone)
+    if known is not None and backbone is not None and known["weights_sha256"] != backbone["weights_sha256"]:
+        raise SettingError(
+            f"{folder.parent} holds a training on a backbone with the hash {known['weights_sha256'][:12]}, but"
+            f" {backbone['name']} has {backbone['weights_sha256'][:12]} now: put the old one back, or name another"
+            " --out"
+        )

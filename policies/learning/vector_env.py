@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -11,12 +10,9 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
 from agent.encoded_vec_env import EncodedVecEnv
-from envs.embodiment import AgentSpec
-from envs.pointnav import PointNavEnv
-from policies.learning.features import BackboneFeatures, ViewFeatures
+from policies.learning.features import BackboneFeatures, ViewFeatures, flat_rows
+from policies.learning.houses import TrainingScenes
 from policies.learning.sensors import SENSORS, OwnSensors, goal_sensors
-
-_EPISODES_PER_SCENE = 1000
 
 
 class SensorEnv(gymnasium.Wrapper):
@@ -80,9 +76,7 @@ class RowsVecEnv(VecEnvWrapper):
         if "point_map" in observations:
             rows = self._features.rows(observations["point_map"], observations["valid"].astype(bool))
         else:
-            parts = [observations[name] for name in ("patch_tokens", "cls") if name in observations]
-            flat = [part.reshape(len(part), -1) for part in parts]  # (N, P, C) -> (N, P C)
-            rows = np.clip(np.concatenate(flat, 1), -6e4, 6e4).astype(np.float16)
+            rows = flat_rows(observations)
         return {"rows": rows.astype(np.float32), "sensors": observations["sensors"]}
 
 
@@ -96,25 +90,15 @@ def row_space(width: int) -> spaces.Dict:
     )
 
 
-def make_training_env(
-    scenes: Sequence[str],
-    episodes: str | int | None,
-    scenes_dir: str | None,
-    body: AgentSpec,
-    features: ViewFeatures,
-    count: int,
-    seed: int,
-) -> VecEnv:
-    """``count`` environments over the scenes, encoded, with the returns of episodes in their infos.
+def make_training_env(scenes: TrainingScenes, features: ViewFeatures, count: int) -> VecEnv:
+    """``count`` environments over the scenes to train in, encoded, with the returns of episodes in their infos.
 
     Each has scenes of its own where there are enough, so that together they hold few at a time.
     """
 
     def make(which: int) -> gymnasium.Env:
-        mine = list(scenes[which::count]) if len(scenes) >= count else list(scenes)
-        number = _EPISODES_PER_SCENE * len(mine) if episodes is None else episodes
-        env = PointNavEnv(mine, number, agent=body, scenes_dir=scenes_dir, seed=seed)
-        return SensorEnv(env)
+        mine = scenes.training[which::count] if len(scenes.training) >= count else scenes.training
+        return SensorEnv(scenes.environment(mine))
 
     venv: VecEnv = VecMonitor(DummyVecEnv([lambda which=which: make(which) for which in range(count)]))
     if isinstance(features, BackboneFeatures):
