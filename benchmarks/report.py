@@ -6,10 +6,8 @@ The page is one HTML file that needs no network. It also works for a run that wa
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +17,7 @@ from benchmarks import charts
 from benchmarks.navigation import CONTROLS
 from benchmarks.navigation_runner import job_name
 from benchmarks.page import cell, facts, page, section, table, text, tiles, warning
-from benchmarks.results import canonical_key, summarize
+from benchmarks.report_runs import Run, read_json, read_runs
 from benchmarks.tables import SHOWN
 from poma3d.errors import FileError
 from poma3d.files import write_text
@@ -29,7 +27,6 @@ PAGE_NAME = "index.html"
 EMBEDDED_BYTES = 400_000
 """Videos up to this size are put into the page itself, as long as all together stay below ten times that."""
 _MOST_VIDEOS = 24
-_MOST_NEIGHBOURS = 100
 _MEANING = {
     "success": "share of episodes that ended at the goal",
     "spl": "success weighted by path length",
@@ -38,29 +35,6 @@ _MEANING = {
     "collisions": "an episode",
     "steps": "an episode",
 }
-
-
-@dataclass
-class Run:
-    """What one results folder holds, as far as it can be read."""
-
-    folder: Path
-    """Where it lies."""
-    name: str
-    """The policy."""
-    records: list[dict[str, Any]]
-    """The finished episodes, in canonical order."""
-    summary: dict[str, Any]
-    """What `summary.json` holds; empty where there is none."""
-    config: dict[str, Any]
-    """The settings."""
-    damage: list[str] = field(default_factory=list)
-    """What could not be read, in words."""
-
-    @property
-    def measures(self) -> dict[str, dict[str, Any]]:
-        """Means with intervals: the summary's, else computed from the episodes."""
-        return self.summary.get("measures") or summarize(self.records)
 
 
 def write_report(results_dir: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
@@ -86,7 +60,7 @@ def write_report(results_dir: str | os.PathLike[str], out: str | os.PathLike[str
         )
     target = Path(out) if out is not None else folder / PAGE_NAME
     first = runs[0]
-    comparison = _read_json(folder / "summary.json", [])
+    comparison = read_json(folder / "summary.json", [])
     config = first.config or comparison.get("config") or {}
     about = _about(folder, runs)
     task = str(config.get("task") or "navigation")
@@ -109,90 +83,11 @@ def write_report(results_dir: str | os.PathLike[str], out: str | os.PathLike[str
     return target
 
 
-def read_runs(folder: Path) -> list[Run]:
-    """The runs of a results folder: its own and same-setting neighbours', or those of the folders below it.
-
-    The one that the page is about comes first, controls last.
-    """
-    if (folder / "episodes.jsonl").exists():
-        own = _read_run(folder)
-        return [own, *_neighbours(own)]
-    below = sorted(path.parent for path in folder.glob("*/episodes.jsonl")) if folder.is_dir() else []
-    runs = [_read_run(path) for path in below]
-    return sorted(runs, key=lambda run: CONTROLS.index(run.name) if run.name in CONTROLS else -1)
-
-
 def _about(folder: Path, runs: Sequence[Run]) -> Sequence[Run]:
     """The runs that a page is about and named after: the folder's own, or all that are compared, controls aside."""
     if (folder / "episodes.jsonl").exists():
         return runs[:1]
     return [run for run in runs if run.name not in CONTROLS] or runs
-
-
-def _neighbours(own: Run) -> list[Run]:
-    """Runs in folders beside, of another policy under otherwise equal settings."""
-    found: dict[str, Run] = {}
-    if not own.config:
-        return []
-    others = {"policy": None, "policy_sha256": None}
-    wanted = {**own.config, **others}
-    paths = sorted(own.folder.resolve().parent.glob("*/config.json"))[:_MOST_NEIGHBOURS]
-    for path in paths:
-        if path.parent == own.folder.resolve():
-            continue
-        config = _read_json(path, [])
-        if {**config, **others} == wanted and config.get("policy") not in (None, own.name):
-            run = _read_run(path.parent)
-            if run.records:
-                found.setdefault(run.name, run)
-    return sorted(found.values(), key=lambda run: CONTROLS.index(run.name) if run.name in CONTROLS else -1)
-
-
-def _read_run(folder: Path) -> Run:
-    damage: list[str] = []
-    records = _read_lines(folder / "episodes.jsonl", damage)
-    summary = _read_json(folder / "summary.json", damage)
-    config = summary.get("config") or _read_json(folder / "config.json", damage)
-    policy = config.get("policy") or next((r["policy"] for r in records if r.get("policy")), folder.name)
-    return Run(folder, str(policy), sorted(records, key=canonical_key), summary, config, damage)
-
-
-def _read_lines(path: Path, damage: list[str]) -> list[dict[str, Any]]:
-    """The whole lines of an `episodes.jsonl`; those that are damaged are named in ``damage``."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})") from error
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            damage.append(f"{path.name} line {number} is damaged and left out: {_excerpt(line)}")
-            continue
-        if isinstance(record, dict) and {"episode_id", "scene_id"} <= record.keys():
-            records.append(record)
-        else:
-            damage.append(f"{path.name} line {number} is no episode and left out: {_excerpt(line)}")
-    return records
-
-
-def _read_json(path: Path, damage: list[str]) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        damage.append(f"{path.name} cannot be read and is left out: {error}")
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _excerpt(line: bytes) -> str:
-    shown = line.decode(errors="replace").strip()
-    return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
 def _notices(runs: Sequence[Run]) -> list[str]:
