@@ -101,19 +101,24 @@ class _Guarded:
         self._observer, self._problem = observer, None
 
     def begin(self, *told: Any) -> None:
+        """See `agent.observer.Observer.begin`."""
         self._try(self._observer.begin, *told)
 
     def step(self, *told: Any) -> None:
+        """See `agent.observer.Observer.step`."""
         self._try(self._observer.step, *told)
 
     def end(self, *told: Any) -> None:
+        """See `agent.observer.Observer.end`."""
         self._try(self._observer.end, *told)
 
     def close(self) -> str | None:
+        """Finish the file; what went wrong with it from its beginning on, None where nothing did."""
         self._try(self._observer.close)
         return self._problem
 
     def discard(self) -> None:
+        """Leave no file behind."""
         self._observer.discard()
 
     def _try(self, method: Callable[..., None], *told: Any) -> None:

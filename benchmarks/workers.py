@@ -76,7 +76,8 @@ class Outcome:
 
 
 MOST_LOST_IN_A_ROW = 6
-"""Workers lost one after another, with no episode finished between, before the run is given up."""
+"""Workers lost one after another, with no episode finished between, before the run is given up; one more for each
+worker, since all may die of one cause at once."""
 
 
 class WorkerError(RuntimeError):
@@ -161,6 +162,7 @@ class _Worker:
         theirs.close()
 
     def give(self, job: Job) -> None:
+        """Send it a job, which it must be free for."""
         self.job, self.scene, self.since = job, job[0], time.monotonic()
         with contextlib.suppress(OSError):  # it died while idle: the pool sees that next
             self.pipe.send(job)
@@ -180,6 +182,8 @@ class _Worker:
 
 
 class _Pool:
+    """The workers, the jobs that wait, and which worker gets which."""
+
     def __init__(
         self,
         factory: RunnerFactory,
@@ -200,6 +204,7 @@ class _Pool:
         self._workers = [_Worker(number, factory, self._threads) for number in range(workers)]
 
     def results(self) -> Iterator[tuple[Job, dict[str, Any]]]:
+        """Every job that has a record with that record, as they finish; `run_jobs` says what else may happen."""
         for worker in self._workers:
             self._feed(worker)
         while self._left:
