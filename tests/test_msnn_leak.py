@@ -66,7 +66,7 @@ def test_the_classifier_finds_a_leak_where_there_is_one():
 
 
 @pytest.fixture(scope="session")
-def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def msnn_houses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of msnn-houses: that of ``POMAGYM_MSNN_HOUSES``, else made anew."""
     given = os.environ.get("POMAGYM_MSNN_HOUSES")
     if given:
@@ -78,9 +78,9 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_words_do_not_tell_the_answer_of_the_benchmark(benchmark: Path):
+def test_words_do_not_tell_the_answer_of_the_benchmark(msnn_houses: Path):
     parts = {
-        split: read_msnn(benchmark / DATA_FILE, set(read_scan_list(scan_list_path(benchmark, split))))
+        split: read_msnn(msnn_houses / DATA_FILE, set(read_scan_list(scan_list_path(msnn_houses, split))))
         for split in ("train", "val")
     }
     assert len(parts["train"]) >= 8000
@@ -96,6 +96,6 @@ def test_words_do_not_tell_the_answer_of_the_benchmark(benchmark: Path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_benchmark_is_the_one_of_the_documents(benchmark: Path):
+def test_the_benchmark_is_the_one_of_the_documents(msnn_houses: Path):
     documents = (Path(__file__).resolve().parents[1] / "docs" / "msnn.md").read_text(encoding="utf-8")
-    assert file_sha256(benchmark / DATA_FILE) in documents
+    assert file_sha256(msnn_houses / DATA_FILE) in documents
