@@ -39,7 +39,7 @@ class Generate:
     out: Path
     """The file to write, ending in .json.gz."""
     count: int = 100
-    """Episodes of each scene (in `pomagym run --episodes` the number is the total)."""
+    """Episodes of each scene (the number that --episodes of pomagym run takes is the total)."""
     task: str = "pointnav"
     """pointnav or objectnav."""
     categories: tuple[str, ...] = ()

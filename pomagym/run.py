@@ -16,9 +16,9 @@ class _Who:
     """Comes first in the help, before the flags that the commands share."""
 
     policy: str = "oracle"
-    """oracle (knows the shortest path), planner (maps what it sees and plans on it), random, forward, or a
-    class of your own with reset and act: FILE.py:CLASS or MODULE:CLASS, such as
-    examples/own_policy.py:TowardsGoal."""
+    """oracle (knows the shortest path), planner (maps what it sees and plans on it), random, forward,
+    pointnav-mini (trained, comes with the package), the folder of one that pomagym train made, or a class of your
+    own with reset and act: FILE.py:CLASS or MODULE:CLASS, such as examples/own_policy.py:TowardsGoal."""
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ class Config(TrainSettings):
 
     For example:
 
-        pomagym train --policy dagger --features backbone --out policies/pointnav
-        pomagym train --policy dagger --features blind --out policies/blind
-        pomagym train --policy ppo --scene procedural:train:100 --steps 2000000 --out policies/ppo
-        pomagym run --policy policies/pointnav --scene procedural:val:20 --episodes 200
+        pomagym train --policy dagger --features backbone --out runs/pointnav
+        pomagym train --policy dagger --features blind --out runs/blind
+        pomagym train --policy ppo --scene procedural:train:100 --steps 2000000 --out runs/ppo
+        pomagym run --policy runs/pointnav --scene procedural:val:20 --episodes 200
     """
 
     episodes: str | None = None
