@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -22,6 +23,7 @@ def quiet(config: Any) -> Any:
     return config
 
 
+@functools.cache  # a class is changed once, however many command lines one process reads
 def _quiet_fields(kind: Any) -> None:
     import tyro
 
