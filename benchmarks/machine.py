@@ -13,8 +13,26 @@ from typing import Any
 
 import psutil
 
-PACKAGES = ("pomagym", "poma3d", "numpy", "scipy", "numba", "embreex", "trimesh", "gymnasium")
+PACKAGES = (
+    "pomagym",
+    "poma3d",
+    "numpy",
+    "scipy",
+    "numba",
+    "embreex",
+    "trimesh",
+    "gymnasium",
+    "torch",
+    "transformers",
+    "stable-baselines3",
+    "small_gicp",
+)
 """Distributions whose versions can change a number."""
+
+
+def provenance() -> dict[str, Any]:
+    """What results are written with: ``versions``, ``hardware`` and ``command`` of this process."""
+    return {"versions": versions(), "hardware": hardware(), "command": command()}
 
 
 def versions() -> dict[str, str | None]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.intervals import mean_over_scenes
-from benchmarks.machine import command, hardware, versions
+from benchmarks.machine import provenance
 from benchmarks.msnn_execution import Executed
 from benchmarks.published_msnn import SOURCE, published_msnn
 from benchmarks.results import config_sha256
@@ -169,10 +169,11 @@ def read_answers(path: str | Path, samples: Sequence[MsnnSample]) -> Labels:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         found = {n: content[name] for n, name in zip(DIRECTIONS, ("four", "eight"), strict=True)}
-        assert all(isinstance(answers, dict) for scans in found.values() for answers in scans.values())
+        if not all(isinstance(answers, dict) for scans in found.values() for answers in scans.values()):
+            raise TypeError("answers of a scene are an object")
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, AttributeError, TypeError, AssertionError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise FileError(
             path, '{"four": {scan_id: {sample_id: answer}}, "eight": {...}} was expected, found another form'
         ) from error
@@ -214,7 +215,5 @@ def result(
         "not_executed": dict(problems or {}),
         "config": dict(config),
         "config_sha256": config_sha256(config),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **provenance(),
     }

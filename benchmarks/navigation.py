@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evaluation import Evaluation, evaluate
-from benchmarks.machine import command, hardware, versions
+from benchmarks.machine import provenance
 from benchmarks.navigation_run import NavigationRun
 from benchmarks.workers import Misfortune
 from policies.loading import policy_label
@@ -80,9 +80,7 @@ def compare_policies(
     comparison = {
         "rows": rows,
         "config": config,
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **provenance(),
     }
     write_text(Path(folder) / "summary.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
     return comparison

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import command, hardware, versions
+from benchmarks.machine import provenance
 from poma3d.errors import FileError, SettingError
 from poma3d.files import write_text
 
@@ -147,9 +147,7 @@ class ResultsFolder:
             "config": self.config,
             "config_sha256": self.sha256,
             "weights_sha256": None,
-            "versions": versions(),
-            "hardware": hardware(),
-            "command": command(),
+            **provenance(),
             **facts,
         }
         write_text(self.folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.intervals import mean_over_scenes
-from benchmarks.machine import command, hardware, versions
 from benchmarks.published_retrieval import SOURCE, published_rows
 from benchmarks.referring import read_referring, utterances_of
-from benchmarks.results import config_sha256
-from benchmarks.view_embeddings import ViewEncoder, ViewSettings, find_scenes, open_contestants, read_views
+from benchmarks.view_embeddings import (
+    ViewEncoder,
+    ViewSettings,
+    check_channels,
+    find_scenes,
+    open_contestants,
+    read_views,
+)
 from poma3d.errors import FileError, SettingError
 
 if TYPE_CHECKING:
@@ -109,14 +114,7 @@ def measure_retrieval(
         "published_source": SOURCE,
         "scenes": len(scans),
         "missing": sorted(set(utterances) - set(scans)),
-        "text": contestants.text.name,
-        "config": config,
-        "config_sha256": config_sha256(config),
-        "weights_sha256": contestants.weights_sha256,
-        "text_sha256": contestants.text.weights_sha256(),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **contestants.facts(config),
     }
 
 
@@ -179,11 +177,7 @@ def score_queries(
     place = {scan: number for number, scan in enumerate(scans)}
     measures = {}
     for m, (queries, asked) in said.items():
-        if queries.shape[1] != scenes.shape[1]:
-            raise SettingError(
-                f"texts of {queries.shape[1]} channels cannot be compared with scenes of {scenes.shape[1]};"
-                " name the text tower that the encoder was aligned with (--text)"
-            )
+        check_channels(queries.shape[1], scenes.shape[1])
         truth = torch.tensor([place[scan] for scan in asked])
         found = ranks(queries @ scenes.T, truth).numpy()
         for n in (n for other, n in COLUMNS if other == m):

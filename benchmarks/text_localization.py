@@ -19,9 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.intervals import mean_over_scenes, median_over_scenes
-from benchmarks.machine import command, hardware, versions
-from benchmarks.results import config_sha256
-from benchmarks.view_embeddings import ViewSettings, find_scenes, open_contestants, read_views
+from benchmarks.view_embeddings import (
+    ViewSettings,
+    check_channels,
+    find_scenes,
+    open_contestants,
+    read_views,
+)
 from poma3d.errors import SettingError
 
 if TYPE_CHECKING:
@@ -91,11 +95,7 @@ def best_first(texts: np.ndarray, views: np.ndarray) -> np.ndarray:
     Raises:
         SettingError: texts and views of other channels.
     """
-    if texts.shape[1] != views.shape[1]:
-        raise SettingError(
-            f"texts of {texts.shape[1]} channels cannot be compared with views of {views.shape[1]};"
-            " name the text tower that the encoder was aligned with (--text)"
-        )
+    check_channels(texts.shape[1], views.shape[1])
     return np.argsort(-cosines(texts, views), axis=1, kind="stable")
 
 
@@ -132,9 +132,8 @@ def measure_text_localization(
     Returns:
         ``rows`` (``row``, ``kind`` = measured, control, chance or oracle; ``top-K`` with ``mean``, ``ci95``,
         ``n``; ``distance`` with ``median``, ``ci95``, ``n``, metres from the first view), ``answers`` (of the
-        measured encoder: for each situation the score of every view, and its best
-        five with distance, turn and verdict), counts,
-        settings and hashes.
+        measured encoder: for each situation the score of every view, and its best five with distance, turn and
+        verdict), counts, settings and hashes.
 
     Raises:
         UserError: scenes, situations, encoder or text that cannot be used or do not fit together.
@@ -184,14 +183,7 @@ def measure_text_localization(
         "missing": sorted({sample.scan_id for sample in samples} - set(by_scene)),
         "near_m": NEAR,
         "turned_deg": TURNED,
-        "text": contestants.text.name,
-        "config": config,
-        "config_sha256": config_sha256(config),
-        "weights_sha256": contestants.weights_sha256,
-        "text_sha256": contestants.text.weights_sha256(),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **contestants.facts(config),
     }
 
 

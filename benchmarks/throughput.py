@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.machine import hardware, versions
+from benchmarks.machine import provenance
 from benchmarks.workers import WorkerError
 from poma3d.errors import SettingError, UserError
 
@@ -72,7 +72,7 @@ def measure_throughput(
         on_scene: told of each scene that is done.
 
     Returns:
-        ``{"rows": [...], "hardware": ..., "versions": ...}``, rows as `measure_scene` gives them.
+        ``{"rows": [...], "versions": ..., "hardware": ..., "command": ...}``, rows as `measure_scene` gives them.
 
     Raises:
         UserError: a scene cannot be used, or its process died.
@@ -102,7 +102,7 @@ def measure_throughput(
             raise WorkerError(f"{one.scene} could not be measured:\n{content}")
         rows += content
         on_scene(one.scene)
-    return {"rows": rows, "hardware": hardware(), "versions": versions()}
+    return {"rows": rows, **provenance()}
 
 
 def measure_scene(settings: ThroughputSettings) -> list[dict[str, Any]]:

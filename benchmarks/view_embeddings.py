@@ -6,13 +6,15 @@ Shapes: V views of a scene, D embedding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from benchmarks.machine import provenance
+from benchmarks.results import config_sha256
 from poma3d.errors import FileError, SettingError
 from poma3d.pointmap import resize
 from poma3d.scenepoint.folder import ScenePointFolder
@@ -115,6 +117,17 @@ class Contestants:
     weights_sha256: str
     """Of the measured encoder."""
 
+    def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a result tells beside its numbers: text tower, settings, hashes, versions, hardware and command."""
+        return {
+            "text": self.text.name,
+            "config": dict(config),
+            "config_sha256": config_sha256(config),
+            "weights_sha256": self.weights_sha256,
+            "text_sha256": self.text.weights_sha256(),
+            **provenance(),
+        }
+
 
 def open_contestants(
     encoder: str, text: str | None, *, pictures: bool = False, seed: int = 0, device: str = "cpu"
@@ -154,6 +167,19 @@ def open_contestants(
             views = PointMapViews(FrozenBackbone(network, precision="float32", device=device))
         rows[name] = ("measured" if network is loaded else "control", views)
     return Contestants(rows, tower, weights)
+
+
+def check_channels(texts: int, views: int) -> None:
+    """Refuse to compare texts and views that were not aligned with each other.
+
+    Raises:
+        SettingError: they have other numbers of channels.
+    """
+    if texts != views:
+        raise SettingError(
+            f"texts of {texts} channels cannot be compared with views of {views};"
+            " name the text tower that the encoder was aligned with (--text)"
+        )
 
 
 def find_scenes(roots: Sequence[str]) -> dict[str, Path]:

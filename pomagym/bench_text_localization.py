@@ -49,6 +49,8 @@ def text_localization(
 
     if data is None:
         raise SettingError("a file of situations in MSNN's schema is needed: name it with --data")
+    if pictures < 0:
+        raise SettingError(f"the number of pictures must be at least 0, found {pictures}")
     if pictures and out is None:
         raise SettingError("pictures need a folder to be written to: name it with --out")
     split = split or split_beside([Path(data)], "val")

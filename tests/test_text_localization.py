@@ -177,5 +177,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert result["missing"] == []
     with pytest.raises(SettingError, match="--out"):
         text_localization(**given, pictures=1)
+    with pytest.raises(SettingError, match="at least 0, found -1"):
+        text_localization(**given, out=tmp_path / "out", pictures=-1)
     with pytest.raises(SettingError, match="--data"):
         text_localization(**{**given, "data": None})
