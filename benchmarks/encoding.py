@@ -21,13 +21,15 @@ import torch
 from gymnasium import spaces
 from gymnasium.spaces.utils import flatdim
 from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agent.backbone import FrozenBackbone
 from agent.encoded_vec_env import VIEW_KEYS, EncodedVecEnv
 from agent.feature_cache import FeatureCache
-from benchmarks.machine import command, hardware, versions
+from benchmarks.machine import provenance
+from poma3d.checkpoints import load_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.encoder_config import PRESETS
 from poma3d.errors import SettingError
@@ -84,9 +86,9 @@ def measure_encoding(
     Raises:
         UserError: the scene or the encoder cannot be used.
     """
-    encoder = settings.encoder
-    source = PointMapEncoder(encoder) if encoder in PRESETS else encoder
-    backbone = FrozenBackbone(source, device="cpu")
+    preset = settings.encoder in PRESETS
+    encoder = PointMapEncoder(settings.encoder) if preset else load_encoder(settings.encoder)
+    backbone = FrozenBackbone(encoder, device="cpu")
     walk = partial(_walk, settings)
     learn = partial(_learn, settings)
     plan: list[tuple[str, str, str, Callable[[VecEnv], None]]] = [
@@ -97,7 +99,7 @@ def measure_encoding(
         ("env+encode+learn", "outside", "none", learn),
         ("env+encode+learn", "outside", "cold", learn),
         ("env+encode+learn", "outside", "warm", learn),
-        ("env+encode+learn", "inside", "none", partial(_learn, settings, source=source)),
+        ("env+encode+learn", "inside", "none", partial(_learn, settings, inside=encoder)),
     ]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -137,9 +139,7 @@ def measure_encoding(
         "settings": asdict(settings),
         "threads": torch.get_num_threads(),
         "weights_sha256": backbone.weights_sha256,
-        "hardware": hardware(),
-        "versions": versions(),
-        "command": command(),
+        **provenance(),
     }
 
 
@@ -204,17 +204,14 @@ def _walk(settings: EncodingSettings, env: VecEnv) -> None:
         env.step(draws.choice([1, 2, 3], settings.envs, p=[0.6, 0.2, 0.2]))
 
 
-def _learn(settings: EncodingSettings, env: VecEnv, source: PointMapEncoder | str | None = None) -> None:
-    """One rollout of PPO and its epochs; with ``source`` this encoder is inside the policy."""
+def _learn(settings: EncodingSettings, env: VecEnv, inside: PointMapEncoder | None = None) -> None:
+    """One rollout of PPO and its epochs, with an encoder inside the policy where one is given."""
     # SB3 would draw an encoder's weights anew along with the head's.
     arguments: dict[str, Any] = {"ortho_init": False}
-    if source is not None:
-        from poma3d.checkpoints import load_encoder
-
-        encoder = source if isinstance(source, PointMapEncoder) else load_encoder(source)
+    if inside is not None:
         arguments |= {
             "features_extractor_class": InsideExtractor,
-            "features_extractor_kwargs": {"encoder": encoder},
+            "features_extractor_kwargs": {"encoder": inside},
         }
     with torch.random.fork_rng(devices=[]):
         model = PPO(
@@ -227,4 +224,5 @@ def _learn(settings: EncodingSettings, env: VecEnv, source: PointMapEncoder | st
             seed=settings.seed,
             device="cpu",
         )
+        model.set_logger(Logger(None, []))  # SB3's own leaves a folder in the system's temporary one
         model.learn(settings.steps)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from pomagym.printing import print_result
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ def encoding(config: Encoding) -> int:
     import torch
 
     from benchmarks.encoding import EncodingSettings, measure_encoding, repeats_of
-    from benchmarks.tables import encoding_table, print_table
-    from poma3d.files import write_text
+    from benchmarks.tables import encoding_table
     from pomagym.progress import Bar
 
     settings = EncodingSettings(
@@ -67,11 +67,5 @@ def encoding(config: Encoding) -> int:
         torch.set_num_threads(max(config.threads, 1))
     with Bar("measuring", repeats_of(settings)) as bar:
         result = measure_encoding(settings, bar.advance)
-    text = json.dumps(result, indent=2, allow_nan=False)
-    if config.out is not None:
-        write_text(config.out, text + "\n")
-    if config.json:
-        print(text)
-    else:
-        print_table(encoding_table(result))
+    print_result(result, encoding_table, as_json=config.json, out=config.out)
     return 0
