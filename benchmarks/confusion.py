@@ -34,9 +34,7 @@ def draw_confusion(rows: Sequence[Mapping[str, Any]], directions: int, path: str
     lines = -(-len(shown) // columns)
     side = 2.6 if directions == 4 else 3.6
     figure = Figure(figsize=(columns * side + 0.6, lines * (side + 0.5)), layout="constrained")
-    axes = np.atleast_1d(np.asarray(figure.subplots(lines, columns))).reshape(
-        -1
-    )  # (lines, columns) -> (squares,)
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()  # (lines, columns) -> (squares,)
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
     for axis, row in zip(axes, shown, strict=False):

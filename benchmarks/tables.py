@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -98,6 +99,16 @@ def encoding_table(result: Mapping[str, Any]) -> Table:
             "-" if row["hit_rate"] is None else f"{row['hit_rate']:.0%}",
         )
     return table
+
+
+def markdown_parts(text: str) -> Iterator[Table | str]:
+    """The tables and the other lines of a Markdown text, in order, so that its tables can be fitted to a terminal."""
+    for lined, lines in itertools.groupby(text.splitlines(), lambda line: line.startswith("|")):
+        if lined:
+            head, _, *rows = (line[2:-2].split(" | ") for line in lines)
+            yield rows_table("", head, rows)
+        else:
+            yield "\n".join(lines)
 
 
 def print_table(table: Table, *, to_stderr: bool = False) -> None:

@@ -54,7 +54,8 @@ def encoder(config: Encoder) -> int:
     import torch
 
     from benchmarks import encoder_ranks
-    from benchmarks.machine import command, hardware, versions
+    from benchmarks.machine import provenance
+    from benchmarks.tables import markdown_parts, print_table
     from poma3d.errors import SettingError
     from poma3d.evaluation.table import Row, TableData, make_table, open_checkpoint
     from poma3d.evaluation.table_text import markdown
@@ -93,9 +94,7 @@ def encoder(config: Encoder) -> int:
     found = encoder_ranks.histories({row.name: row.checkpoints for row in rows})
     table |= {
         "rank_along_training": encoder_ranks.summaries(found),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **provenance(),
     }
     text, encoded = markdown(table), json.dumps(table, indent=2, allow_nan=False)
     write_text(config.out / "table.json", encoded + "\n")
@@ -104,7 +103,11 @@ def encoder(config: Encoder) -> int:
         encoder_ranks.draw(found, config.out / "rank.png")
     if config.card:
         print(f"card: {write_card(table)}", file=sys.stderr)
-    print(encoded if config.json else text)
+    if config.json or not sys.stdout.isatty():
+        print(encoded if config.json else text)
+    else:  # a terminal would fold the lines of a Markdown table
+        for part in markdown_parts(text):
+            print(part) if isinstance(part, str) else print_table(part)
     print(f"results: {config.out}", file=sys.stderr)
     return 0
 

@@ -22,7 +22,7 @@ from benchmarks.results import (
     read_episodes,
     summarize,
 )
-from benchmarks.tables import fitted, measures_table
+from benchmarks.tables import fitted, markdown_parts, measures_table
 from poma3d.errors import FileError, SettingError
 
 
@@ -216,3 +216,23 @@ def test_tables_fit_the_terminal(policies: int, width: int) -> None:
         assert shown.count(f"{0.123 + k:.3f}") == policies
         assert shown.count(f"[{0.1 + k:.3f}, {0.2 + k:.3f}]") == policies
     assert all(f"policy{n}" in shown for n in range(policies))
+
+
+def test_markdown_is_fitted_table_by_table() -> None:
+    """What a table of the encoders looks like; the empty corner of the second stays a column of its own."""
+    lines = [
+        "| percent | mini | random |",
+        "| --- | ---: | ---: |",
+        "| patch mIoU | 15.5 [14.9, 16.1] | - |",
+        "",
+    ]
+    lines += ["Less random:", "", "|  | mini |", "| --- | ---: |", "| patch mIoU | 11.4 |", "", "200 scenes."]
+    first, between, second, last = markdown_parts("\n".join(lines))
+    assert (between, last) == ("\nLess random:\n", "\n200 scenes.")
+    assert not isinstance(first, str)
+    assert not isinstance(second, str)
+    assert [str(column.header) for column in second.columns] == ["", "mini"]
+    assert [list(column.cells) for column in first.columns] == [["patch mIoU"], ["15.5 [14.9, 16.1]"], ["-"]]
+    console = Console(width=40, record=True, file=io.StringIO())
+    console.print(fitted(first, 40))
+    assert "[14.9, 16.1]" in console.export_text()
