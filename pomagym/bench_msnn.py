@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from pomagym.head_options import read_samples, scene_source, split_beside
+from pomagym.head_options import check_data, find_heads, read_samples, scene_source, split_beside
 
 if TYPE_CHECKING:
     from benchmarks.msnn import Contestant
@@ -80,6 +80,7 @@ def msnn(config: Msnn) -> int:
     from poma3d.files import write_text
     from pomagym.progress import Bar
 
+    check_data(config.data)
     split = config.split or split_beside(config.data, "val")
     samples = read_samples(config.data, split)
     if not samples:
@@ -137,17 +138,11 @@ def _contestants(config: Msnn, samples: list[Any]) -> tuple[list[Contestant], li
     from benchmarks.head_answers import ask_head
     from benchmarks.msnn import Contestant, read_answers
     from policies.situated.samples import DIRECTIONS, Sample
-    from policies.situated.training import BLIND, HEAD
-    from poma3d.errors import FileError, SettingError
+    from policies.situated.training import BLIND
+    from poma3d.errors import SettingError
     from pomagym.progress import Bar
 
-    found: dict[str, Path] = {}
-    if config.heads is not None:
-        found = {path.parent.name: path for path in sorted(config.heads.glob(f"*/{HEAD}"))}
-        if not found:
-            raise FileError(
-                config.heads, f"holds no head: NAME/{HEAD} was expected, as pomagym train-head makes it"
-            )
+    found = {} if config.heads is None else find_heads(config.heads)
     source = scene_source(config.scenes, config.encoder, config.cache)
     asked = [Sample.of_msnn(sample) for sample in samples]
     contestants, hashes = [], {}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
-from pomagym.head_options import file_facts, scene_source
+from pomagym.head_options import check_data, file_facts, find_heads, scene_source
+from pomagym.printing import print_result
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,16 @@ class Qa:
 def question_answering(config: Qa) -> int:
     """Ask, print the table or the JSON."""
     from benchmarks.head_answers import ask_head
-    from benchmarks.machine import command, hardware, versions
+    from benchmarks.machine import provenance
     from benchmarks.published_msnn import SOURCE, published_answers
     from benchmarks.question_answering import exact_match, majority_logits, read_questions
-    from benchmarks.tables import print_table
-    from policies.situated.training import BLIND, HEAD
-    from poma3d.errors import FileError, SettingError
-    from poma3d.files import write_text
+    from policies.situated.training import BLIND
+    from poma3d.errors import SettingError
     from pomagym.progress import Bar
 
+    check_data(config.data)
     samples = read_questions(config.data, config.format)
-    paths = {path.parent.name: path for path in sorted(config.heads.glob(f"*/{HEAD}"))}
-    if not paths:
-        raise FileError(
-            config.heads, f"holds no head: NAME/{HEAD} was expected, as pomagym train-head --qa makes it"
-        )
+    paths = find_heads(config.heads)
     source = scene_source(config.scenes, config.encoder, config.cache)
     rows: list[dict[str, Any]] = []
     for name, path in paths.items():
@@ -90,17 +86,9 @@ def question_answering(config: Qa) -> int:
         "published_source": SOURCE,
         "samples": len(samples),
         "data": file_facts(config.data),
-        "versions": versions(),
-        "hardware": hardware(),
-        "command": command(),
+        **provenance(),
     }
-    text = json.dumps(found, indent=2, allow_nan=False)
-    if config.out is not None:
-        write_text(config.out, text + "\n")
-    if config.json:
-        print(text)
-    else:
-        print_table(_table(found, config.format))
+    print_result(found, partial(_table, name=config.format), as_json=config.json, out=config.out)
     return 0
 
 

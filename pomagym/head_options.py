@@ -11,12 +11,39 @@ if TYPE_CHECKING:
     from envs.msnn import MsnnSample
 
 
+def check_data(data: Sequence[Path]) -> None:
+    """Ask for a file of samples where none was named.
+
+    Raises:
+        SettingError: none was.
+    """
+    from poma3d.errors import SettingError
+
+    if not data:
+        raise SettingError("there is no file of samples: name one or more, --data FILE")
+
+
 def read_samples(data: Sequence[Path], split: Path | None) -> list[MsnnSample]:
     """The MSNN samples of files, only those of the scenes in ``split`` where there is one."""
     from envs.msnn import read_msnn, read_scan_list
 
     scans = None if split is None else read_scan_list(split)
     return [sample for path in data for sample in read_msnn(path, scans)]
+
+
+def find_heads(folder: Path) -> dict[str, Path]:
+    """The files of the trained heads in a folder, NAME/head.safetensors, by name.
+
+    Raises:
+        FileError: there is none.
+    """
+    from policies.situated.training import HEAD
+    from poma3d.errors import FileError
+
+    found = {path.parent.name: path for path in sorted(folder.glob(f"*/{HEAD}"))}
+    if not found:
+        raise FileError(folder, f"holds no head: NAME/{HEAD} was expected, as pomagym train-head makes it")
+    return found
 
 
 def split_beside(data: Sequence[Path], split: str) -> Path | None:

@@ -11,7 +11,7 @@ import tyro
 
 from pomagym.scenepoint import CheckScenePoint, ConvertScans, ExportScenes, check, convert, export
 
-MESH_ENDINGS = (".glb", ".gltf", ".obj", ".ply")
+_MESH_ENDINGS = (".glb", ".gltf", ".obj", ".ply")
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _list(config: ListScenes) -> int:
             size = f"{file.path.stat().st_size / 2**20:.1f} MiB"
             print(f"  {file.path}  {', '.join([size, *filter(None, extras)])}")
         if not files:
-            print(f"  none ({', '.join(MESH_ENDINGS)})")
+            print(f"  none ({', '.join(_MESH_ENDINGS)})")
     return 0
 
 

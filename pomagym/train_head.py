@@ -11,7 +11,7 @@ from typing import Literal
 import tyro
 
 from policies.situated.settings import HeadSettings, TrainingSettings
-from pomagym.head_options import default_cache, file_facts, read_samples, split_beside
+from pomagym.head_options import check_data, file_facts, read_samples, scene_source, split_beside
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Config:
         pomagym train-head situated --data msnn_houses.json --scenes data/houses --out results/msnn/situated
         pomagym train-head specialist --data msnn_houses.json --scenes data/houses --out results/msnn/specialist
         pomagym train-head text_only --data msnn_houses.json --out results/msnn/text_only
-        pomagym train-head specialist --qa sqa3d --data SQA3D_train.json --scenes scannet --out results/qa/specialist
+        pomagym train-head specialist --qa scanqa --data ScanQA_v1.0_train.json --scenes scannet \\
+            --out results/scanqa/specialist
     """
 
     kind: tyro.conf.Positional[Literal["specialist", "situated", "text_only", "pose_only"]]
@@ -65,43 +66,41 @@ def execute(config: Config) -> int:
     """Make features, train, write the head."""
     from dataclasses import replace
 
-    from agent.backbone import FrozenBackbone
-    from policies.situated.features import FeatureFolder
     from policies.situated.posed import PosedFeatures, by_scene
     from policies.situated.samples import Answers, Sample
     from policies.situated.training import BLIND, EpochReport, HeadTraining
     from poma3d.errors import SettingError
     from pomagym.progress import Bar
 
+    check_data(config.data)
     if config.head.kind not in (HeadSettings.kind, config.kind):
         raise SettingError(f"the head is named by the first word, {config.kind}; leave --head.kind out")
     if config.training.seed not in (TrainingSettings.seed, config.seed):
         raise SettingError("the seed is --seed; leave --training.seed out")
     head = replace(config.head, kind=config.kind)
     training = replace(config.training, seed=config.seed)
+    test_files = config.test if training.select == "test" else ()
     if config.qa is None:
         split = config.split or split_beside(config.data, "train")
         samples = [Sample.of_msnn(sample) for sample in read_samples(config.data, split)]
-        test = [
-            Sample.of_msnn(sample) for sample in read_samples(config.test, split_beside(config.test, "val"))
-        ]
+        test_split = split_beside(test_files, "val")
+        test = [Sample.of_msnn(sample) for sample in read_samples(test_files, test_split)]
         answers = Answers.directions()
     else:
         from benchmarks.question_answering import answer_list, read_questions
 
         samples = read_questions(config.data, config.qa)
-        test = read_questions(config.test, config.qa) if config.test else []
+        test = read_questions(test_files, config.qa) if test_files else []
         answers = Answers.words(answer_list(samples))
     if not samples:
         raise SettingError("there are no samples to train on in " + ", ".join(map(str, config.data)))
-    asked = [*samples, *(test if training.select == "test" else [])]
+    asked = [*samples, *test]
     features = None
     if config.kind not in BLIND:
-        if not config.scenes:
+        source = scene_source(config.scenes, config.encoder, config.cache)
+        if source is None:
             raise SettingError(f"the head {config.kind} looks at scenes: name their folder, --scenes DIR")
-        backbone = FrozenBackbone(config.encoder, output="both")
-        placing = "scene" if head.placing == "agent" else head.placing
-        features = FeatureFolder(config.scenes, backbone, config.cache or default_cache(), placing=placing)
+        features = source.features(head.placing)
         scans = {sample.scan_id for sample in asked}
         features.require(scans)
         with Bar("features", len(scans)) as bar:

@@ -218,6 +218,17 @@ def test_bad_input_ends_in_one_line(trained, tmp_path, capsys, change, match):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["bench msnn", "bench qa --format scanqa --heads absent", "train-head text_only --out absent"],
+)
+def test_data_are_asked_for(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(line.split()) == 2
+    assert "--data FILE" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_head_without_scenes_is_refused(trained, tmp_path, capsys):
     line = ["train-head", "situated", "--data", str(trained / "msnn_rooms.json"), "--out", str(tmp_path)]
     assert main(line) == 2
