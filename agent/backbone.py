@@ -127,7 +127,7 @@ class FrozenBackbone:
             ``cls`` (N, D) and ``patch_tokens`` (N, P, C) as asked for, float32, in new arrays.
 
         Raises:
-            SettingError: shapes or types that do not fit.
+            SettingError: shapes or types that do not fit, or coordinates so large that no features come out.
         """
         import torch
 
@@ -150,6 +150,12 @@ class FrozenBackbone:
         for start in range(0, len(points), self._largest):
             part = slice(start, start + self._largest)
             for name, values in self._encode_part(points[part], present[part]).items():
+                if not np.isfinite(values).all():
+                    raise SettingError(
+                        f"the backbone's {name} of views {start} to {start + len(values) - 1} are no numbers: a valid"
+                        f" point lies as far away as {_farthest(points[part], present[part]):.3g}; point maps are"
+                        " in metres"
+                    )
                 features[name][part] = values
         return features
 
@@ -190,6 +196,14 @@ class FrozenBackbone:
         with torch.inference_mode():
             found = self._encoder(points, valid)
         return {name: getattr(found, name).float().cpu().numpy() for name in OUTPUTS[self.output]}
+
+
+def _farthest(points: Tensor, valid: Tensor) -> float:
+    """The largest coordinate of a valid point, of those that are numbers."""
+    import torch
+
+    sizes = torch.where(valid[..., None] & points.isfinite(), points, 0.0).abs()
+    return float(sizes.max())
 
 
 def _filled(rows: Tensor, count: int) -> Tensor:

@@ -60,14 +60,20 @@ def test_a_view_does_not_know_its_batch(backbone: FrozenBackbone, cuts: list[int
         start += cut
 
 
-def test_a_view_of_mini_does_not_know_its_batch() -> None:
-    mini = FrozenBackbone(PointMapEncoder("mini"), output="both", device="cpu")
-    points, valid = views(9, 112)
-    whole = mini.encode(points, valid)
-    for start, count in ((0, 1), (8, 1), (2, 3), (3, 4)):
-        part = mini.encode(points[start : start + count], valid[start : start + count])
+def assert_parts_are_the_whole(
+    backbone: FrozenBackbone, points: np.ndarray, valid: np.ndarray, parts: list[tuple[int, int]]
+) -> None:
+    """Views encoded in parts (start, count) have the bits that they have in one batch."""
+    whole = backbone.encode(points, valid)
+    for start, count in parts:
+        part = backbone.encode(points[start : start + count], valid[start : start + count])
         for name, values in part.items():
             np.testing.assert_array_equal(values, whole[name][start : start + count])
+
+
+def test_a_view_of_mini_does_not_know_its_batch() -> None:
+    mini = FrozenBackbone(PointMapEncoder("mini"), output="both", device="cpu")
+    assert_parts_are_the_whole(mini, *views(9, 112), [(0, 1), (8, 1), (2, 3), (3, 4)])
 
 
 def test_a_batch_size_that_adds_otherwise_is_not_used(backbone: FrozenBackbone, monkeypatch) -> None:
@@ -93,10 +99,7 @@ def test_blocks_are_filled_up(backbone: FrozenBackbone) -> None:
     points, valid = views(10)
     whole = blocks.encode(points, valid)
     np.testing.assert_allclose(whole["cls"], backbone.encode(points, valid)["cls"], atol=1e-5)
-    for start in range(0, 10, 3):
-        part = blocks.encode(points[start : start + 3], valid[start : start + 3])
-        for name, values in part.items():
-            np.testing.assert_array_equal(values, whole[name][start : start + 3])
+    assert_parts_are_the_whole(blocks, points, valid, [(start, 3) for start in range(0, 10, 3)])
 
 
 def test_what_is_not_valid_does_not_matter(backbone: FrozenBackbone) -> None:
@@ -165,6 +168,19 @@ def test_bf16_is_near() -> None:
     assert not np.array_equal(exact, rough)
 
 
+def test_no_feature_is_silently_no_number(backbone: FrozenBackbone) -> None:
+    points, valid = views(2)
+    points[1, 3, 4] = np.nan  # a point that is no number enters as one that was not seen
+    expected = backbone.encode(points, valid)
+    assert all(np.isfinite(values).all() for values in expected.values())
+    points[1, 3, 4], valid[1, 3, 4] = 1e38, False
+    for name, values in backbone.encode(points, valid).items():
+        np.testing.assert_array_equal(values, expected[name])
+    points[1] = 1e30 * views(1, seed=1)[0][0]
+    with pytest.raises(SettingError, match=r"as far away as .*e\+3\d; point maps are in metres"):
+        backbone.encode(points, valid)
+
+
 def test_bad_input_is_named(backbone: FrozenBackbone, tmp_path) -> None:
     points, valid = views(2)
     with pytest.raises(SettingError, match="size=32"):
@@ -187,9 +203,4 @@ def test_bad_input_is_named(backbone: FrozenBackbone, tmp_path) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_on_a_gpu_a_view_does_not_know_its_batch(precision: str) -> None:
     mini = FrozenBackbone(PointMapEncoder("mini"), output="both", precision=precision, device="cuda")  # type: ignore[arg-type]
-    points, valid = views(70, 112)
-    whole = mini.encode(points, valid)
-    for start, count in ((0, 1), (5, 7), (30, 32), (31, 33)):
-        part = mini.encode(points[start : start + count], valid[start : start + count])
-        for name, values in part.items():
-            np.testing.assert_array_equal(values, whole[name][start : start + count])
+    assert_parts_are_the_whole(mini, *views(70, 112), [(0, 1), (5, 7), (30, 32), (31, 33)])
