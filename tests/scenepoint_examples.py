@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from poma3d.scenepoint.captions import (
     ViewCaption,
@@ -39,6 +41,14 @@ def make_views(seed: int, views: int = 4, size: int = SIZE, categories: int = 3)
 
 
 WORDS = SceneWords(("bed", "chair", "wall"), ("bedroom", "kitchen"))
+
+
+def rewrite(path: Path, **changes) -> None:
+    """Change tensors of a file; None takes one away, ``metadata=None`` the metadata."""
+    with safe_open(path, framework="np") as stored:
+        metadata = changes.pop("metadata", stored.metadata())
+    tensors = {k: v for k, v in (load_file(path) | changes).items() if v is not None}
+    save_file(tensors, path, metadata)
 
 
 def make_folder(root: Path, sources: dict[str, int] | None = None, views: int = 4) -> Path:

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_scenepoint import write_tiny
+from tiny_scenepoint import TINY, write_tiny
 
 import poma3d.evaluation.table as table_module
+import poma3d.pretrained.publish as publish_module
 from benchmarks.encoder_ranks import draw, histories, summaries
+from poma3d import checkpoint_layouts
 from poma3d.checkpoints import load_encoder, save_encoder
 from poma3d.encoder import PointMapEncoder
-from poma3d.encoder_config import EncoderConfig
 from poma3d.errors import FileError, SettingError
 from poma3d.evaluation.intervals import Measure, difference, effective_rank, mean_iou, mean_over, ratio
 from poma3d.evaluation.placing import agent_frame
@@ -25,7 +26,7 @@ from poma3d.evaluation.table import CHANCE, RANDOM, Row, TableData, make_table
 from poma3d.evaluation.table_text import markdown
 from poma3d.objectives.collapse import effective_rank as rank_of_rows
 from poma3d.objectives.settings import AlignmentSettings, JepaSettings
-from poma3d.pretrained import SHIPPED, card_file, encoder_file, text_file
+from poma3d.pretrained import SHIPPED, card_file, encoder_file, facts_file, text_file
 from poma3d.pretrained.card import card, read_facts, write_card
 from poma3d.pretrained.golden import golden_features, golden_view
 from poma3d.pretrained.publish import MOST_BYTES, publish
@@ -33,10 +34,9 @@ from poma3d.scenepoint import DataSettings, ScenePointDataset, SceneSample
 from poma3d.towers.loading import load_text, text_beside
 from poma3d.towers.mini_text import MiniText
 from poma3d.training.pretrain import pretrain
-from poma3d.training.settings import PretrainSettings, RunSettings, StageSettings
+from poma3d.training.settings import PretrainSettings, RunSettings, SettleSettings, StageSettings
 from pomagym.main import main
 
-TINY = EncoderConfig(image_size=16, patch_size=4, width=32, depth=2, heads=2, mlp_width=64, embedding=16)
 NAME = SHIPPED[0]
 
 
@@ -63,6 +63,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         warm_up=warm_up,
         main=StageSettings(steps=4, batch=4, objective="chamfer", views=3),
         jepa=JepaSettings(width=32, depth=1, heads=2),
+        settle=SettleSettings(steps=3, views=2),
         run=RunSettings(device="cpu", save_every=4, log_every=1),
     )
     pretrain(settings)
@@ -280,7 +281,8 @@ def test_a_run_becomes_weights_with_facts_and_a_card(run: Path, data: Path, tmp_
     text = load_text(text_file(NAME, tmp_path))
     assert text.weights_sha256() == facts["text_sha256"]
     assert facts["golden"] == golden_features(stored, text)
-    assert [stage["views"] for stage in facts["stages"]] == [2 * 4, 4 * 4 * 3]
+    assert [stage["views"] for stage in facts["stages"]] == [2 * 4, 4 * 4 * 3, 8 * 2]
+    assert facts["stages"][-1]["steps"] == 3
     assert str(data) not in json.dumps(facts)
     with pytest.raises(SettingError, match="no row of the table measured"):
         write_card({"rows": []}, folder=tmp_path)
@@ -326,9 +328,22 @@ def test_the_command_prints_the_table(
     assert "--validation" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(
-    not encoder_file(NAME).is_file(), reason=f"{NAME} is not trained yet: no {encoder_file(NAME)}"
-)
+def test_weights_that_are_refused_leave_those_of_before(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = publish(run, data="first", hardware="", folder=tmp_path)
+    monkeypatch.setattr(publish_module, "TOLERANCE", 0.0)
+    with pytest.raises(SettingError, match="float16 changes"):
+        publish(run, data="second", hardware="", folder=tmp_path)
+    monkeypatch.setattr(publish_module, "MOST_BYTES", 1000)
+    with pytest.raises(FileError, match="bytes of 1,000"):
+        publish(run, data="third", hardware="", folder=tmp_path)
+    kept = (encoder_file(NAME, tmp_path), text_file(NAME, tmp_path), facts_file(NAME, tmp_path))
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    assert all(b"first" in path.read_bytes() for path in kept)
+    assert read_facts(NAME, tmp_path) == facts
+
+
 class TestShipped:
     def test_it_loads_by_its_short_name_and_is_what_the_card_says(self) -> None:
         encoder, text, facts = load_encoder(NAME), load_text(NAME), read_facts()
@@ -355,10 +370,14 @@ class TestShipped:
 
     def test_the_card_is_the_one_its_facts_make(self) -> None:
         facts = read_facts()
-        head = card(facts, {"rows": [], "differences": [], "data": _NO_DATA}, "x").split("## Measures")[0]
-        told = card_file(NAME).read_text().split("## Measures")[0]
+        made = card(facts, {"rows": [], "differences": [], "data": _NO_DATA}, "x")
+        told = card_file(NAME).read_text()
+        (head, tail), (told_head, told_tail) = (
+            (text.split("## Measures")[0], text.split("## Limits")[1]) for text in (made, told)
+        )
+        assert tail == told_tail
         assert [line for line in head.splitlines() if "its row is" not in line] == [
-            line for line in told.splitlines() if "its row is" not in line
+            line for line in told_head.splitlines() if "its row is" not in line
         ]
 
 
@@ -373,9 +392,9 @@ _NO_DATA = {
 
 def test_without_its_file_a_short_name_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    if not encoder_file(NAME).is_file():
-        with pytest.raises(FileError, match="came without the weights"):
-            load_encoder(NAME)
+    monkeypatch.setattr(checkpoint_layouts, "encoder_file", lambda name: tmp_path / f"{name}.safetensors")
+    with pytest.raises(FileError, match="came without the weights"):
+        load_encoder(NAME)
     with pytest.raises(FileError, match=NAME):
         load_encoder("poma3d-maxi")
 

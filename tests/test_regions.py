@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from poma3d.encoder import PointMapEncoder
-from poma3d.encoder_config import EncoderConfig
+from poma3d.encoder_config import PRESETS
 from poma3d.errors import SettingError
 from poma3d.objectives.alignment import Alignment, AlignmentBatch
 from poma3d.objectives.masks import random_patches
@@ -19,16 +19,8 @@ from poma3d.objectives.settings import AlignmentSettings
 from poma3d.scenepoint.augment import draw_change
 from poma3d.scenepoint.settings import AugmentSettings
 
-TINY = EncoderConfig(
-    image_size=32,
-    patch_size=8,
-    width=32,
-    depth=2,
-    heads=2,
-    mlp_width=64,
-    embedding=16,
-    activation="gelu",
-    coordinates="patch",
+TINY = replace(
+    PRESETS["mini"], image_size=32, patch_size=8, width=32, depth=2, heads=2, mlp_width=64, embedding=16
 )
 
 
@@ -104,7 +96,7 @@ def test_patches_are_seen_at_random_and_each_once() -> None:
     assert counts.min() > 180  # 250 expected, 14 its deviation
 
 
-def test_a_scene_is_seen_by_an_agent_from_one_of_its_cameras(tmp_path: Path) -> None:
+def test_a_scene_is_seen_by_an_agent_from_one_of_its_cameras() -> None:
     """Just before a camera at (3, -2) that looks along +y, an agent has the point ahead of itself, at its height."""
     camera = np.array([[1.0, 0, 0, 3.0], [0, 0, 1.0, -2.0], [0, -1.0, 0, 1.2], [0, 0, 0, 1.0]])
     point = np.array([[[3.0, 0.0, 0.4]]], np.float32)  # 2 m ahead

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
-from scenepoint_examples import make_folder
+from safetensors.numpy import load_file
+from scenepoint_examples import make_folder, rewrite
 
 from poma3d.errors import FileError, SettingError
 from poma3d.scenepoint import (
@@ -34,14 +33,6 @@ from poma3d.scenepoint.folder import (
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "data")
-
-
-def rewrite(path: Path, **changes) -> None:
-    """Change tensors of a file; None takes one away, ``metadata=None`` the metadata."""
-    with safe_open(path, framework="np") as stored:
-        metadata = changes.pop("metadata", stored.metadata())
-    tensors = {k: v for k, v in (load_file(path) | changes).items() if v is not None}
-    save_file(tensors, path, metadata)
 
 
 def spoil(root: Path, how: str) -> Path:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_training import free_port, join_ranks, settings
 from tiny_scenepoint import write_tiny
+from torch.multiprocessing.spawn import spawn
 
 from poma3d.checkpoints import load_encoder
 from poma3d.errors import SettingError
@@ -83,7 +84,7 @@ def test_one_rank_settles_while_the_other_waits(data: Path, tmp_path: Path) -> N
     recipe = settings(data, tmp_path / "run", settle=SettleSettings(steps=3, views=2))
     recipe = replace(recipe, main=replace(recipe.main, batch=2, steps=2))
     found = str(tmp_path / "hash")
-    torch.multiprocessing.spawn(_one_of_two, (recipe, free_port(), found), nprocs=2)
+    spawn(_one_of_two, (recipe, free_port(), found), nprocs=2)
     stored = load_encoder(tmp_path / "run" / "encoder.safetensors").weights_sha256()
     assert Path(f"{found}.0").read_text() == stored
     assert len(read_log(tmp_path / "run" / "settle")) == 3

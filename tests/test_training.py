@@ -17,19 +17,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_scenepoint import write_tiny
+from tiny_scenepoint import TINY, write_tiny
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from poma3d.checkpoints import load_encoder
 from poma3d.encoder import PointMapEncoder
-from poma3d.encoder_config import EncoderConfig
 from poma3d.errors import FileError, SettingError
 from poma3d.objectives.settings import AlignmentSettings, JepaSettings
 from poma3d.towers.mini_text import MiniText
 from poma3d.training.checkpoint import checkpoint_path, checkpoints, finish, unfinished
 from poma3d.training.log import Log, read_log
+from poma3d.training.model import Pretraining
 from poma3d.training.pretrain import (
-    Pretraining,
     dry_run,
     hand_over,
     make_accelerator,
@@ -48,8 +48,6 @@ from poma3d.training.settings import (
 )
 from poma3d.training.stage import Stage, TrainingError
 from pomagym.main import main
-
-TINY = EncoderConfig(image_size=16, patch_size=4, width=32, depth=2, heads=2, mlp_width=64, embedding=16)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -473,7 +471,7 @@ def test_two_ranks_have_the_gradients_of_one_with_the_doubled_batch(
     regions = AlignmentSettings(region_weight=1.0)
     recipe = replace(recipe, main=replace(recipe.main, align_masked=align_masked, batch=2, alignment=regions))
     out = str(tmp_path / "gradients")
-    torch.multiprocessing.spawn(_one_of_two, (recipe, free_port(), out), nprocs=2)
+    spawn(_one_of_two, (recipe, free_port(), out), nprocs=2)
     one, other = (torch.load(f"{out}.{rank}") for rank in (0, 1))
     assert_same(one, other)
     alone = gradients(replace(recipe, main=replace(recipe.main, batch=4)))

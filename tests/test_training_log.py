@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_scenepoint import write_tiny
+from tiny_scenepoint import TINY, write_tiny
 
-from poma3d.encoder_config import EncoderConfig
 from poma3d.objectives.settings import JepaSettings
 from poma3d.training.log import Log, read_log
 from poma3d.training.pretrain import pretrain
 from poma3d.training.settings import PretrainSettings, RunSettings, StageSettings
-
-TINY = EncoderConfig(image_size=16, patch_size=4, width=32, depth=1, heads=2, mlp_width=64, embedding=16)
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -1,4 +1,5 @@
-"""A tiny ScenePoint folder for tests: each scene is a wall at its own place, and its captions say which."""
+"""A tiny ScenePoint folder for tests: each scene is a wall at its own place, and its captions say which; a tiny encoder
+for its views."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from poma3d.encoder_config import EncoderConfig
 from poma3d.scenepoint.captions import (
     RetrievalQuery,
     ViewCaption,
@@ -16,6 +18,7 @@ from poma3d.scenepoint.captions import (
 from poma3d.scenepoint.folder import retrieval_path, scene_captions_path, scene_path, view_captions_path
 from poma3d.scenepoint.scene_file import SceneWords, StoredViews, write_scene
 
+TINY = EncoderConfig(image_size=16, patch_size=4, width=32, depth=2, heads=2, mlp_width=64, embedding=16)
 WORDS = ("red", "green", "blue", "white", "black", "brown", "grey", "pink")
 
 

@@ -20,7 +20,7 @@ _LIMITS = """\
 - Its text tower knows the sentences of `pomagym scenes export`; free language is spelled out in bytes and mostly not
   understood.
 - Patches were aligned with the words for the categories they show, and rooms are named in the captions: the probes
-  say what the features hold, not what arises without labels. One seed; the time above leaves out settling (10 minutes).
+  say what the features hold, not what arises without labels. One seed{untimed}.
 - It is small and no substitute for POMA-3D's published weights; none of its numbers can be compared with the paper's.
 """
 
@@ -75,6 +75,9 @@ def card(facts: Mapping[str, Any], table: Mapping[str, Any], row: str) -> str:
         for stage in facts["stages"]
     ]
     hours = sum(stage["seconds"] for stage in facts["stages"]) / 3600
+    timed = {stage["stage"] for stage in facts["stages"]}
+    settles = facts["recipe"].get("settle", {}).get("steps", 0) > 0
+    untimed = "; the time above leaves out settling" if settles and "settle" not in timed else ""
     measured = [f"Command: `{table['command']}`.", ""] if table.get("command") else []
     return "\n".join(
         [
@@ -123,7 +126,7 @@ def card(facts: Mapping[str, Any], table: Mapping[str, Any], row: str) -> str:
             markdown(table),
             "## Limits",
             "",
-            _LIMITS.format(size=encoder["image_size"]),
+            _LIMITS.format(size=encoder["image_size"], untimed=untimed),
             "## Licence",
             "",
             "MIT, as the project. No scene of others was trained on.",

@@ -4,7 +4,7 @@
     pomagym bench encoder ... --row shipped=poma3d-mini --card   # the table, and the card from it
 
 The weights are stored as float16: half the file. `publish` refuses them where that changes the features by more than
-`TOLERANCE`.
+`TOLERANCE`; weights that are refused leave those of before where they are.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from typing import Any
 import torch
 
 from poma3d.checkpoints import load_encoder, save_encoder
+from poma3d.encoder import PointMapEncoder
 from poma3d.errors import FileError, SettingError
-from poma3d.files import write_text
+from poma3d.files import atomic_path, write_text
 from poma3d.pretrained import FOLDER, SHIPPED, encoder_file, facts_file, text_file
 from poma3d.pretrained.golden import golden_features, golden_view
 from poma3d.towers.mini_text import MiniText
 from poma3d.training.checkpoint import checkpoints, read_state
 from poma3d.training.log import read_log
+from poma3d.training.settings import read_recipe
 
 MOST_BYTES = 16_000_000
 """Of both files together."""
@@ -57,32 +59,29 @@ def publish(
     """
     encoder = load_encoder(run / "encoder.safetensors")
     text = MiniText.load(run / "text.safetensors")
-    settings = _settings(run)
-    recipe = {
-        key: value
-        for key, value in settings["recipe"].items()
-        if key not in ("data", "warm_up_data", "start")
-    }
+    whole = read_recipe(run)
+    recipe = {key: value for key, value in whole.items() if key not in ("data", "warm_up_data", "start")}
     notes = {"data": data, "command": command, "recipe": recipe}
     half = torch.float16
-    hashes = {
-        "weights_sha256": save_encoder(encoder, encoder_file(name, folder), notes=notes, dtype=half),
-        "text_sha256": text.save(text_file(name, folder), notes={"data": data}, dtype=half),
-    }
-    stored, stored_text = load_encoder(encoder_file(name, folder)), MiniText.load(text_file(name, folder))
-    size = sum(path.stat().st_size for path in (encoder_file(name, folder), text_file(name, folder)))
-    if size > MOST_BYTES:
-        raise FileError(
-            encoder_file(name, folder), f"and its text tower take {size:,} bytes of {MOST_BYTES:,}"
-        )
-    view = golden_view(encoder.config.image_size)
-    with torch.no_grad():
-        before, after = encoder(*view).patch_tokens, stored(*view).patch_tokens
-    change = float((before - after).abs().max() / before.std())
-    if not change <= TOLERANCE:
-        raise SettingError(
-            f"float16 changes features by {change:.3f} of their deviation, more than {TOLERANCE}"
-        )
+    with (
+        atomic_path(encoder_file(name, folder)) as encoder_path,
+        atomic_path(text_file(name, folder)) as text_path,
+    ):
+        hashes = {
+            "weights_sha256": save_encoder(encoder, encoder_path, notes=notes, dtype=half),
+            "text_sha256": text.save(text_path, notes={"data": data}, dtype=half),
+        }
+        stored, stored_text = load_encoder(encoder_path), MiniText.load(text_path)
+        size = encoder_path.stat().st_size + text_path.stat().st_size
+        if size > MOST_BYTES:
+            raise FileError(
+                encoder_file(name, folder), f"and its text tower take {size:,} bytes of {MOST_BYTES:,}"
+            )
+        change = _change(encoder, stored)
+        if not change <= TOLERANCE:
+            raise SettingError(
+                f"float16 changes features by {change:.3f} of their deviation, more than {TOLERANCE}"
+            )
     facts = {
         "name": name,
         **hashes,
@@ -94,7 +93,7 @@ def publish(
         "hardware": hardware,
         "command": command,
         "recipe": recipe,
-        "stages": training_time(run, settings["recipe"]),
+        "stages": training_time(run, whole),
         "golden": golden_features(stored, stored_text),
     }
     write_text(facts_file(name, folder), json.dumps(facts, indent=2, sort_keys=True) + "\n")
@@ -122,14 +121,31 @@ def training_time(run: Path, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
                 seconds += (line["step"] - before) * views / line["time_images_per_second"]
                 before = line["step"]
         rows.append({"stage": name, "steps": before, "views": before * views, "seconds": round(seconds)})
-    return rows
+    return rows + _settling_time(run / "settle")
 
 
-def _settings(run: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run / "settings.json").read_text())
-    except (OSError, ValueError) as error:
-        raise FileError(run / "settings.json", f"cannot be read ({error})") from error
+def _settling_time(folder: Path) -> list[dict[str, Any]]:
+    """The same of settling, whose views are encoded once; nothing where it was left out or its log has no times."""
+    lines = read_log(folder) if (folder / "log.jsonl").is_file() else []
+    if not lines or "time_seconds" not in lines[-1]:
+        return []
+    last = lines[-1]
+    return [
+        {
+            "stage": "settle",
+            "steps": last["step"],
+            "views": last["encoded_views"],
+            "seconds": round(last["time_seconds"]),
+        }
+    ]
+
+
+@torch.no_grad()
+def _change(encoder: PointMapEncoder, stored: PointMapEncoder) -> float:
+    """Largest change of a patch feature of the golden view, over the features' deviation."""
+    view = golden_view(encoder.config.image_size)
+    before, after = encoder(*view).patch_tokens, stored(*view).patch_tokens
+    return float((before - after).abs().max() / before.std())
 
 
 def main() -> None:

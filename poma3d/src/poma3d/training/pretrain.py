@@ -166,7 +166,7 @@ def _settle(
         views=settings.settle.views, size=size, labels=regions, bad_scenes=settings.bad_scenes
     )
     dataset = ScenePointDataset(list(settings.data), data)
-    scenes = min(settings.settle.scenes, len(dataset))
+    scenes, encoded = min(settings.settle.scenes, len(dataset)), len(dataset) * data.views
     first = began = time.perf_counter()
 
     def progress(stage: str, step: int, steps: int, loss: float | None, views: int) -> None:
@@ -201,7 +201,8 @@ def _settle(
             start=1,
         ):
             if step % settings.run.log_every == 0 or step == steps:
-                log.write({"step": step, **metrics, "time_seconds": time.perf_counter() - first})
+                seconds = time.perf_counter() - first
+                log.write({"step": step, **metrics, "encoded_views": encoded, "time_seconds": seconds})
     finally:
         log.close()
 
