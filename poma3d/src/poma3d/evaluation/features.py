@@ -16,7 +16,7 @@ from poma3d.encoder import PointMapEncoder, retrieval_embedding
 from poma3d.evaluation.consistency import patch_centres
 from poma3d.evaluation.placing import agent_frame
 from poma3d.evaluation.probe import patch_labels
-from poma3d.scenepoint import SceneSample
+from poma3d.scenepoint import UNKNOWN, SceneSample
 
 Placing = Literal["scene", "agent"]
 """Whether views are encoded as ScenePoint holds them, or each as an agent at its camera sees it."""
@@ -35,13 +35,15 @@ class Features:
     tokens: Tensor
     """(S, V, P, C) float32 patch tokens."""
     patch_classes: Tensor
-    """(S, V, P) int64 category of each patch, -1 for unknown."""
+    """(S, V, P) int64 category of each patch, `UNKNOWN` for none."""
     rooms: Tensor
-    """(S, V) int64 room type, -1 for unknown."""
+    """(S, V) int64 room type, `UNKNOWN` for none."""
     centres: Tensor
     """(S, V, P, 3) metres, in the frame of the data set whatever the placing."""
     seen: Tensor
     """(S, V, P) bool, patches with a valid point."""
+    view_indices: Tensor
+    """(S, V) int64 which view of its scene each is; a scene of fewer views has some twice."""
 
 
 @torch.no_grad()
@@ -59,8 +61,8 @@ def extract(
         points = agent_frame(sample) if placing == "agent" else sample.point_map
         found = encoder(points.to(device)[None], sample.valid.to(device)[None])
         V = len(sample.valid)
-        categories = torch.full(sample.valid.shape, -1) if sample.semantics is None else sample.semantics
-        rooms = torch.full((V,), -1) if sample.rooms is None else sample.rooms
+        categories = torch.full(sample.valid.shape, UNKNOWN) if sample.semantics is None else sample.semantics
+        rooms = torch.full((V,), UNKNOWN) if sample.rooms is None else sample.rooms
         centres, seen = patch_centres(sample.point_map, sample.valid, side)
         scan_ids.append(sample.scan_id)
         rows.append(
@@ -72,6 +74,7 @@ def extract(
                 rooms.long(),
                 centres,
                 seen,
+                sample.view_indices,
             )
         )
     encoder.train(training)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from poma3d.evaluation.features import Features
 from poma3d.evaluation.intervals import Measure, mean_iou, ratio
-from poma3d.evaluation.probe import UNKNOWN, LinearProbe, Neighbours, majority
+from poma3d.evaluation.probe import LinearProbe, Neighbours, majority
+from poma3d.scenepoint import UNKNOWN
 
 PATCHES = 50_000
 """Labelled patches that the linear probe learns from, at most, evenly picked."""

@@ -37,6 +37,11 @@ class Measure:
         return float(low), float(high)
 
 
+def certain(value: float) -> Measure:
+    """A number that no draw changes."""
+    return Measure(value, np.array([value]))
+
+
 def mean_over(measures: Sequence[Measure]) -> Measure:
     """The mean of the same measure over several seeds, drawn scene by scene together."""
     return Measure(

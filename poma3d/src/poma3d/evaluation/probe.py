@@ -1,6 +1,6 @@
 """What a frozen feature knows: linear probe and nearest neighbours, scored by accuracy and mean IoU.
 
-Plain torch, the same numbers every time. Shapes: N features, C channels, K classes; class -1 is unknown and left out.
+Plain torch, the same numbers every time. Shapes: N features, C channels, K classes; `UNKNOWN` ones are left out.
 
 The linear probe is logistic regression without class weights, brought to convergence by L-BFGS. Features are centred
 and whitened first: logistic regression does not mind a linear map of its features, but its convergence and its
@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from poma3d.errors import SettingError
+from poma3d.objectives.regions import category_counts
+from poma3d.scenepoint import UNKNOWN
 
-UNKNOWN = -1
 DECAYS = (1e-3, 1e-4, 1e-5, 1e-6)
 """What the squared weights are added to the loss with, from which the best is chosen."""
 _SMALLEST = 1e-7
@@ -106,18 +107,6 @@ class Neighbours:
         return torch.cat(answers)
 
 
-@torch.no_grad()
-def knn(train: Tensor, labels: Tensor, test: Tensor, classes: int, *, k: int = 20) -> Tensor:
-    """Classes (M,) of ``test`` (M, C) by the ``k`` nearest of ``train`` (N, C); see `Neighbours`."""
-    return Neighbours(train, labels, classes, k=k)(test)
-
-
-@torch.no_grad()
-def linear_probe(train: Tensor, labels: Tensor, test: Tensor, classes: int, *, decay: float = 1e-4) -> Tensor:
-    """Classes (M,) of ``test`` (M, C) by logistic regression on ``train`` (N, C); see `LinearProbe`."""
-    return LinearProbe(train, labels, classes, decay=decay)(test)
-
-
 def _whitening(centred: Tensor) -> Tensor:
     """(C, C') map after which the features are uncorrelated with variance 1."""
     covariance = (centred.T @ centred).double() / len(centred)
@@ -173,12 +162,6 @@ def _fit(features: Tensor, labels: Tensor, decay: float, start: Tensor) -> Tenso
     return weight.detach()
 
 
-def accuracy(predicted: Tensor, labels: Tensor) -> float:
-    """Share of the known labels (M,) that are met."""
-    known = labels != UNKNOWN
-    return (predicted[known] == labels[known]).float().mean().item()
-
-
 def mean_iou(predicted: Tensor, labels: Tensor, classes: int) -> float:
     """Mean over the classes that occur among the known ``labels`` (M,) of intersection over union."""
     known = labels != UNKNOWN
@@ -205,15 +188,10 @@ def patch_labels(categories: Tensor, valid: Tensor, side: int, classes: int) -> 
         side: of a patch, pixels.
         classes: K.
     """
-    N, H, W = categories.shape
-    seen = torch.where(valid, categories.long(), UNKNOWN)
-    cut = seen.reshape(N, H // side, side, W // side, side).transpose(2, 3)  # (N, h, w, p, p)
-    cut = cut.reshape(-1, side * side)  # (N, h, w, p, p) -> (N P, p p)
-    # One column more than there are classes takes the unknown ones.
-    slot = torch.where(cut == UNKNOWN, classes, cut)
-    counts = torch.zeros(len(cut), classes + 1).scatter_add_(1, slot, torch.ones(slot.shape))[:, :classes]
-    most = counts.max(1)
-    return torch.where(most.values > 0, most.indices, UNKNOWN).reshape(N, -1)  # (N P,) -> (N, P)
+    if not classes:
+        return torch.full((len(categories), categories[0].numel() // side**2), UNKNOWN)
+    most = category_counts(torch.where(valid, categories.long(), UNKNOWN), side, classes).max(-1)
+    return torch.where(most.values > 0, most.indices, UNKNOWN)
 
 
 def _known(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from poma3d.errors import SettingError
+from poma3d.evaluation.intervals import Measure, certain, ratio
 from poma3d.towers import TextTower
 
 COLUMNS = ((1, 1), (1, 5), (5, 1), (5, 5))
@@ -47,15 +48,15 @@ def join_utterances(said: Sequence[str], m: int, *, every: bool = False) -> list
 
 def scene_retrieval(
     scenes: Tensor, scan_ids: Sequence[str], utterances: Mapping[str, Sequence[str]], text: TextTower
-) -> dict[str, float]:
-    """R@M-N of scenes by their utterances, and chance; the arguments are those of `query_ranks`.
+) -> dict[str, Measure]:
+    """R@M-N over the scenes that are asked for, and chance; the arguments are those of `query_ranks`.
 
     Returns:
         ``R@1-1``, ``R@1-5``, ``R@5-1``, ``R@5-5`` and ``chance@1``, ``chance@5``, all in [0, 1].
     """
-    _, places = query_ranks(scenes, scan_ids, utterances, text)
-    measures = {f"R@{m}-{n}": (places[m] < n).float().mean().item() for m, n in COLUMNS}
-    return measures | {f"chance@{n}": chance(len(scan_ids), n) for n in (1, 5)}
+    places = query_ranks(scenes, scan_ids, utterances, text)
+    measures = {f"R@{m}-{n}": ratio((places[m] < n).numpy()) for m, n in COLUMNS}
+    return measures | {f"chance@{n}": certain(chance(len(scan_ids), n)) for n in (1, 5)}
 
 
 def chance(scenes: int, n: int) -> float:
@@ -66,8 +67,8 @@ def chance(scenes: int, n: int) -> float:
 @torch.no_grad()
 def query_ranks(
     scenes: Tensor, scan_ids: Sequence[str], utterances: Mapping[str, Sequence[str]], text: TextTower
-) -> tuple[Tensor, dict[int, Tensor]]:
-    """Which scenes are asked for (Q,), and for each M of `COLUMNS` the place (Q,) from 0 at which each is found.
+) -> dict[int, Tensor]:
+    """For each M of `COLUMNS` the place (Q,) from 0 at which each scene that is asked for is found.
 
     Args:
         scenes: (S, D) embeddings of the scenes, normalised (`poma3d.encoder.retrieval_embedding`).
@@ -92,4 +93,4 @@ def query_ranks(
         queries = [join_utterances(utterances[scan_ids[number]], m)[0] for number in asked]
         said = functional.normalize(text.encode(queries, long=True).cpu().float(), dim=-1)  # (Q, D)
         places[m] = ranks(said @ scenes.T, truth)
-    return truth, places
+    return places

@@ -19,7 +19,7 @@ from poma3d.evaluation.consistency import view_consistency
 from poma3d.evaluation.features import Features, Placing, extract
 from poma3d.evaluation.heads import Heads
 from poma3d.evaluation.intervals import Measure, effective_rank, ratio
-from poma3d.evaluation.retrieval import COLUMNS, chance, query_ranks
+from poma3d.evaluation.retrieval import scene_retrieval
 from poma3d.scenepoint import DataSettings, ScenePointDataset
 from poma3d.scenepoint.captions import read_retrieval
 from poma3d.scenepoint.folder import ScenePointFolder
@@ -96,7 +96,7 @@ class Suite:
         """
         measures: dict[str, Measure] = {}
         if text is not None and any(self.utterances.get(scan) for scan in found.scan_ids):
-            measures |= _retrieval(found, self.utterances, text)
+            measures |= scene_retrieval(found.scenes, found.scan_ids, self.utterances, text)
         if heads is not None:
             measures |= heads.score(found, ~_even(found))
         return measures | _consistency(found) | _ranks(found)
@@ -135,19 +135,16 @@ def _even(found: Features) -> torch.Tensor:
     return torch.arange(len(found.scan_ids)) % 2 == 0
 
 
-def _retrieval(found: Features, said: Mapping[str, Sequence[str]], text: TextTower) -> dict[str, Measure]:
-    """R@M-N over the scenes that are asked for, and chance."""
-    _, places = query_ranks(found.scenes, found.scan_ids, said, text)
-    measures = {f"R@{m}-{n}": ratio((places[m] < n).numpy()) for m, n in COLUMNS}
-    return measures | {f"chance@{n}": _certain(chance(len(found.scan_ids), n)) for n in (1, 5)}
-
-
 def _consistency(found: Features) -> dict[str, Measure]:
-    """Mean over scenes of the consistency of their views, and chance."""
-    rows = [
-        view_consistency(tokens, centres, seen)
-        for tokens, centres, seen in zip(found.tokens, found.centres, found.seen, strict=True)
-    ]
+    """Mean over scenes of the consistency of their different views, and chance."""
+    rows = []
+    for tokens, centres, seen, indices in zip(
+        found.tokens, found.centres, found.seen, found.view_indices, strict=True
+    ):
+        first = np.sort(
+            np.unique(indices, return_index=True)[1]
+        )  # a view agrees with itself: each counts once
+        rows.append(view_consistency(tokens[first], centres[first], seen[first]))
     rows = [row for row in rows if row[2]]
     if not rows:
         return {}
@@ -163,15 +160,9 @@ def _ranks(found: Features) -> dict[str, Measure]:
     measures = {}
     for name, features in (("views", found.views), ("patches", found.tokens.flatten(1, 2))):
         rows = features.double() if name == "views" else features  # (S, n, C)
-        mean = rows.mean(
-            (0, 1)
-        )  # taken off first, so that small deviations from a large mean keep their digits
+        # Taken off first, so that small deviations from a large mean keep their digits.
+        mean = rows.mean((0, 1))
         moments = [(len(row), (row - mean).sum(0), (row - mean).T @ (row - mean)) for row in rows]
         count, total, square = (np.array([np.asarray(m[i], np.float64) for m in moments]) for i in range(3))
         measures[f"rank_{name}_share"] = effective_rank(count, total, square)
     return measures
-
-
-def _certain(value: float) -> Measure:
-    """A number that no draw changes."""
-    return Measure(value, np.array([value]))

@@ -97,7 +97,6 @@ class TableData:
             name: Suite([folder], size, views=_most_views(folder), aliases=SYNONYMS, **names)
             for name, folder in transfer.items()
         }
-        self.folders = {"validation": list(validation), "transfer": dict(transfer)}
         contents = [_content(Path(folder)) for folder in (*validation, *transfer.values())]
         self.sha256 = hashlib.sha256(
             json.dumps([PROTOCOL, size, views, list(transfer), contents]).encode()
@@ -156,7 +155,7 @@ def make_table(
         rows: what is compared.
         data: on which scenes.
         kept: folder of measures that are done.
-        random_seeds: encoders of random weights.
+        random_seeds: encoders of random weights, of the first checkpoint's shape.
         first_seed: of the first of them.
         against: the row that the others are compared with scene by scene; None: the first.
         on_start: told of each checkpoint and how many scenes it takes.
@@ -196,18 +195,15 @@ def make_table(
         measured.setdefault(row, []).append(found)
         told.setdefault(row, []).append({**facts, **hashes})
 
-    shape = text = None
     for row in rows:
         for checkpoint in row.checkpoints:
-            encoder, text = open_checkpoint(checkpoint)
-            shape = shape or encoder.config
-            take(row.name, checkpoint, encoder, text, {"checkpoint": _plain_name(checkpoint)})
-    assert shape is not None
+            take(row.name, checkpoint, *open_checkpoint(checkpoint), {"checkpoint": _plain_name(checkpoint)})
+    trained, text = open_checkpoint(rows[0].checkpoints[0])
     for seed in range(first_seed, first_seed + random_seeds):
         blank = text
         if isinstance(text, MiniText):
             blank = MiniText(text.vocabulary, text.config, seed=seed).eval()
-        take(RANDOM, f"seed {seed}", PointMapEncoder(shape, seed=seed).eval(), blank, {"seed": seed})
+        take(RANDOM, f"seed {seed}", PointMapEncoder(trained.config, seed=seed).eval(), blank, {"seed": seed})
     means = {
         row: {
             name: mean_over([seed[name] for seed in seeds]) for name in seeds[0] if _everywhere(name, seeds)
@@ -215,6 +211,7 @@ def make_table(
         for row, seeds in measured.items()
     }
     order = [name for name in (RANDOM, *names) if name in measured]
+    anywhere = {name: measure for row in means.values() for name, measure in row.items()}
     return {
         "rows": [
             {
@@ -222,7 +219,7 @@ def make_table(
                 "checkpoints": [],
                 "measures": {
                     name: {"mean": measure.value, "ci95": list(measure.ci95)}
-                    for name, measure in _chance(means[names[0]]).items()
+                    for name, measure in _chance(anywhere).items()
                 },
             }
         ]

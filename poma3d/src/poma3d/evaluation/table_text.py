@@ -52,7 +52,8 @@ def markdown(table: Mapping[str, Any]) -> str:
                 lines.append(_line([label, *(_cell(row["measures"].get(name)) for row in others)]))
     data = table["data"]
     moved = ", ".join(
-        f"{name} ({d['scenes']} scene, {d['views']} views)" for name, d in data["transfer"].items()
+        f"{name} ({d['scenes']} scene{'s' * (d['scenes'] > 1)}, {d['views']} views)"
+        for name, d in data["transfer"].items()
     )
     lines += [
         "",

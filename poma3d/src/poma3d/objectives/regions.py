@@ -30,15 +30,20 @@ def patch_shares(semantics: Tensor, patch_size: int, categories: int) -> Tensor:
         (N, P, C) float32 shares of the pixels that have a category, each row summing to 1; zeros for a patch with
         fewer than half of such pixels.
     """
+    counts = category_counts(semantics, patch_size, categories).float()
+    known = counts.sum(-1, keepdim=True)
+    return torch.where(2 * known >= patch_size**2, counts / known.clamp(min=1), 0.0)
+
+
+def category_counts(semantics: Tensor, patch_size: int, categories: int) -> Tensor:
+    """How many pixels of each patch have each category, (N, P, C) int64; the arguments are those of `patch_shares`."""
     N, H, W = semantics.shape
     p = patch_size
     cut = semantics.reshape(N, H // p, p, W // p, p).transpose(2, 3)  # (N, H, W) -> (N, H/p, W/p, p, p)
     cut = cut.reshape(-1, p * p).long() - UNKNOWN  # -> (N P, p p), unknown is 0
     rows = torch.arange(len(cut), device=cut.device)[:, None] * (categories + 1)
     counts = torch.bincount((rows + cut).flatten(), minlength=len(cut) * (categories + 1))
-    counts = counts.reshape(N, -1, categories + 1)[..., 1:].float()  # (N P (C + 1),) -> (N, P, C)
-    known = counts.sum(-1, keepdim=True)
-    return torch.where(2 * known >= p * p, counts / known.clamp(min=1), 0.0)
+    return counts.reshape(N, -1, categories + 1)[..., 1:]  # (N P (C + 1),) -> (N, P, C)
 
 
 def region_loss(patches: Tensor, shares: Tensor, words: Tensor, scale: Tensor) -> Tensor:
