@@ -339,6 +339,29 @@ def test_bad_scans_are_named_and_passed_over(tmp_path: Path, recording: Recordin
     assert [path.name for path in (tmp_path / "out/light_scannet").iterdir()] == ["good.safetensors"]
 
 
+def test_predictions_that_are_none_are_refused(tmp_path: Path, recording: Recording) -> None:
+    path = tmp_path / "a.npz"
+    write_vggt(path, recording, [0, 1])
+    with np.load(path) as stored:
+        good = dict(stored)
+    lost = good["extrinsic"].copy()
+    lost[1, 0, 0] = np.nan
+    for changes, said in (
+        ({"extrinsic": lost}, "not finite"),
+        ({"intrinsic": good["intrinsic"][:1]}, "arrays of one size"),
+        ({"depth": None}, "has no depth"),
+    ):
+        np.savez(path, **{name: array for name, array in (good | changes).items() if array is not None})
+        (done,) = convert_scans("vggt", [path], tmp_path / "out")
+        assert said in done.problem
+        assert str(path) in done.problem
+
+
+def test_scans_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="both be called scene0"):
+        convert_scans("scannet", [tmp_path / "a/scene0", tmp_path / "b/scene0"], tmp_path / "out")
+
+
 def test_lost_poses_are_left_out_and_walls_are_aligned(tmp_path: Path, recording: Recording) -> None:
     folder = tmp_path / "scene0000_00"
     write_scannet(folder, recording)

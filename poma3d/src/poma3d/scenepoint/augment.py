@@ -44,9 +44,8 @@ class SceneChange:
         """The points (..., 3) after the change, 0 where ``valid`` (...) is not."""
         matrix = self.matrix.astype(point_map.dtype)
         changed = np.empty_like(point_map)
-        for axis in range(
-            3
-        ):  # plane by plane, leaving out what is 0: four times faster than a matrix product
+        # Plane by plane, leaving out what is 0: four times faster than a matrix product.
+        for axis in range(3):
             plane = changed[..., axis]
             sources = [source for source in range(3) if matrix[axis, source] != 0]
             np.multiply(point_map[..., sources[0]], matrix[axis, sources[0]], out=plane)

@@ -68,7 +68,7 @@ class ConvertedScan:
     scan_id: str
     """Its name."""
     path: str
-    """Its file; empty where there is none."""
+    """Its file; empty where there is none. Of a single image, the file that it was read from."""
     views: int
     """Views written; 0 where it was converted before."""
     problem: str = ""
@@ -95,13 +95,20 @@ def convert_scans(
         on_scan: told of each as it is done.
 
     Raises:
-        SettingError: no such layout.
+        SettingError: no such layout, or two scans of one name.
         FileError: the ScenePoint folder cannot be written.
     """
     read_scan, settings, root = layout_of(layout).read_scan, settings or ConvertSettings(), Path(root)
-    results = []
+    names: dict[str, Path] = {}
     for folder in map(Path, scans):
         name = folder.stem if folder.suffix == ".npz" else folder.name
+        if name in names:
+            raise SettingError(
+                f"{names[name]} and {folder} would both be called {name}: give them names of their own"
+            )
+        names[name] = folder
+    results = []
+    for name, folder in names.items():
         path = scene_path(root, source or layout, name)
         if path.is_file():
             results.append(ConvertedScan(name, str(path), 0))

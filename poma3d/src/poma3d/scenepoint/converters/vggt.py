@@ -1,7 +1,7 @@
 """Images with a depth and a camera, as VGGT predicts them: ``predictions.npz`` with the arrays of its demo.
 
 ``depth`` (S, H, W, 1), ``extrinsic`` (S, 3, 4) world to camera, ``intrinsic`` (S, 3, 3), ``images`` (S, 3, H, W) in
-[0, 1], ``depth_conf`` (S, H, W); the world is the first camera, in OpenCV's axes, and pixel centres are whole numbers
+[0, 1]; the world is the first camera, in OpenCV's axes, and pixel centres are whole numbers
 (github.com/facebookresearch/vggt, demo_gradio.py and utils/geometry.py). Here the world is turned so that z is up for a
 camera held level, y where it looks. VGGT's unit of length is its own: ``median_depth`` in `ConvertSettings` brings it
 to a scale; how POMA-3D's authors did is not stated.
@@ -28,15 +28,14 @@ def is_scan(path: Path) -> bool:
     return path.suffix == ".npz" or (path / "predictions.npz").is_file()
 
 
-def read_scan(path: Path, least_confidence: float = 0.0) -> Scan:
+def read_scan(path: Path) -> Scan:
     """The images of a file as frames of one scan.
 
     Args:
         path: the ``.npz``, or the folder that holds ``predictions.npz``.
-        least_confidence: pixels of lower ``depth_conf`` count as not measured.
 
     Raises:
-        FileError: missing, damaged, or without one of the arrays.
+        FileError: missing, damaged, without one of the arrays, or with cameras that are no numbers.
     """
     file = path / "predictions.npz" if path.is_dir() else path
     found = _read_arrays(file)
@@ -51,8 +50,8 @@ def read_scan(path: Path, least_confidence: float = 0.0) -> Scan:
     if not count or bad:
         seen = ", ".join(f"{name} {found[name].shape}" for name in _KEYS)
         raise FileError(file, f"arrays of one size as VGGT writes them were expected, found {seen}")
-    if "depth_conf" in found:
-        depth = np.where(found["depth_conf"].reshape(depth.shape) >= least_confidence, depth, 0)
+    if not (np.isfinite(found["extrinsic"]).all() and np.isfinite(found["intrinsic"]).all()):
+        raise FileError(file, "has cameras that are not finite numbers (NaN or infinite)")
     camera_from_world = np.tile(np.eye(4), (count, 1, 1))
     camera_from_world[:, :3] = found["extrinsic"]
     poses = SCENE_FROM_OPENCV @ invert(camera_from_world)
@@ -76,6 +75,6 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
             missing = [name for name in _KEYS if name not in stored]
             if missing:
                 raise FileError(file, f"has no {', '.join(missing)}, found {', '.join(stored.files)}")
-            return {name: stored[name] for name in (*_KEYS, "depth_conf") if name in stored}
+            return {name: stored[name] for name in _KEYS}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise FileError(file, f"is no whole .npz of plain arrays ({error})") from error
