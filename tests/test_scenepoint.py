@@ -158,6 +158,21 @@ def test_every_caption_of_a_view_is_drawn_and_belongs_to_it(root: Path) -> None:
     assert min(seen.values()) > 20  # of 240, 48 expected
 
 
+def test_captions_of_a_view_are_joined(root: Path) -> None:
+    dataset = ScenePointDataset(root, DataSettings(views=4, captions=3))
+    counts: Counter[int] = Counter()
+    for number in range(60):
+        sample = dataset[DrawOrder(dataset.sources, seed=1).draw(number)]
+        for view, caption in zip(sample.view_indices.tolist(), sample.view_captions, strict=True):
+            start = f"{sample.scan_id} view {view} text "
+            said = caption.removeprefix(start).split(f" {start}")
+            assert len(set(said)) == len(said)
+            assert set(said) <= set("01234")
+            counts[len(said)] += 1
+    assert set(counts) == {1, 2, 3}
+    assert min(counts.values()) > 50  # of 240, 80 expected
+
+
 # --- drawing ----------------------------------------------------------------------------------------------------
 
 
@@ -247,20 +262,19 @@ def test_scans_can_be_chosen(root: Path) -> None:
 
 
 @given(
-    st.integers(0, 3),
+    st.integers(0, 3).map(lambda quarters: quarters * math.pi / 2) | st.floats(-4, 4),
     st.floats(0.75, 1.25),
     st.lists(st.floats(-1, 1), min_size=3, max_size=3),
     st.integers(0, 9),
 )
 @settings(deadline=None)
-def test_a_change_is_the_transform_it_says(turns: int, scale: float, move: list[float], seed: int) -> None:
+def test_a_change_is_the_transform_it_says(angle: float, scale: float, move: list[float], seed: int) -> None:
     views = make_views(seed)
-    change = SceneChange(turns * math.pi / 2, scale, np.array(move), np.array([0.3, -0.2, 0.1]))
+    change = SceneChange(angle, scale, np.array(move), np.array([0.3, -0.2, 0.1]))
     changed = change.points(views.point_map, views.valid)
     expected = views.point_map.astype(float) @ change.matrix[:3, :3].T + change.matrix[:3, 3]
     np.testing.assert_allclose(changed[views.valid], expected[views.valid], atol=1e-5)
     assert not changed[~views.valid].any()
-    angle = turns * math.pi / 2
     turn = [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
     np.testing.assert_allclose(change.matrix[:3, :3], scale * np.array(turn), atol=1e-12)
     np.testing.assert_allclose(change.matrix @ [*change.centre, 1], [*(change.centre + move), 1], atol=1e-12)

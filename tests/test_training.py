@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scenepoint_examples import rewrite
 from tiny_scenepoint import TINY, write_tiny
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
@@ -419,6 +420,16 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_regions_are_refused_where_nothing_has_a_category(tmp_path: Path) -> None:
+    data = write_tiny(tmp_path / "houses", scenes=2)
+    for path in data.rglob("*.safetensors"):
+        rewrite(path, category_ids=None, room_type_ids=None, metadata=None)
+    recipe = settings(data, tmp_path / "run")
+    recipe = replace(recipe, main=replace(recipe.main, alignment=AlignmentSettings(region_weight=1.0)))
+    with pytest.raises(SettingError, match="what its pixels show"):
+        dry_run(recipe)
 
 
 # Two ranks
