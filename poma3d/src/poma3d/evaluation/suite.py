@@ -141,9 +141,8 @@ def _consistency(found: Features) -> dict[str, Measure]:
     for tokens, centres, seen, indices in zip(
         found.tokens, found.centres, found.seen, found.view_indices, strict=True
     ):
-        first = np.sort(
-            np.unique(indices, return_index=True)[1]
-        )  # a view agrees with itself: each counts once
+        # A view agrees with itself, so that each counts once.
+        first = np.sort(np.unique(indices, return_index=True)[1])
         rows.append(view_consistency(tokens[first], centres[first], seen[first]))
     rows = [row for row in rows if row[2]]
     if not rows:

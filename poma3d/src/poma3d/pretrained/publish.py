@@ -1,7 +1,7 @@
 """Put the weights of a finished pretraining into the package, and write their model card.
 
-    python -m poma3d.pretrained.publish runs/mini --data "..."    # weights and facts, float16
-    pomagym bench encoder ... --row shipped=poma3d-mini --card   # the table, and the card from it
+    python -m poma3d.pretrained.publish runs/mini --data "..." --hardware "..."   # weights and facts, float16
+    pomagym bench encoder ... --row shipped=poma3d-mini --card                   # the table, and the card from it
 
 The weights are stored as float16: half the file. `publish` refuses them where that changes the features by more than
 `TOLERANCE`; weights that are refused leave those of before where they are.

@@ -2,7 +2,7 @@
 
     OUT/settings.json            the resolved settings
     OUT/warm-up/, OUT/main/      see `poma3d.training.stage`
-    OUT/settle/                  the log of the last stage (`poma3d.training.settle`), where there is one
+    OUT/settle/                  log and end of the last stage (`poma3d.training.settle`), where there is one
     OUT/encoder.safetensors      the target encoder, as `poma3d.checkpoints.load_encoder` takes it
     OUT/text.safetensors         the text tower that trained along
 
