@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -122,8 +123,8 @@ def print_table(table: Table, *, to_stderr: bool = False) -> None:
 def fitted(table: Table, width: int) -> Table:
     """The table in the first of these layouts that is at most ``width`` columns of characters wide.
 
-    As it is; with intervals below their means; with rows and columns exchanged; both; each row as a list of its
-    own cells. Where none fits, the last, whose cells fold.
+    As it is; with intervals below their means; with rows and columns exchanged; both; with heads and first cells
+    folded between words as well; each row as a list of its own cells. Where none fits, the last, whose cells fold.
     """
     heads = [str(column.header) for column in table.columns]
     rows = [list(map(str, row)) for row in zip(*(column.cells for column in table.columns), strict=True)]
@@ -134,10 +135,15 @@ def fitted(table: Table, width: int) -> Table:
     pairs = [
         [f"{row[0]}: {name}", value] for row in rows for name, value in zip(heads[1:], row[1:], strict=True)
     ]
+    stacked = [list(map(_stacked, row)) for row in rows]
     layouts = [
-        (heads, [list(map(_stacked, row)) for row in rows]),
+        (heads, stacked),
         (corner, exchanged),
         (corner, [list(map(_stacked, row)) for row in exchanged]),
+        (
+            [heads[0], *(_folded(head, 12) for head in heads[1:])],
+            [[_folded(row[0], 20), *row[1:]] for row in stacked],
+        ),
         ([heads[0], "value"], pairs),
     ]
     for columns, cells in layouts:
@@ -156,6 +162,11 @@ def _width(table: Table) -> int:
 def _stacked(cell: str) -> str:
     """A mean with its interval on a line of its own."""
     return cell.replace(" [", "\n[")
+
+
+def _folded(words: str, width: int) -> str:
+    """Words on lines of ``width`` characters, longer ones on lines of their own."""
+    return textwrap.fill(words, width, break_long_words=False)
 
 
 def _cell(measure: Mapping[str, Any] | None) -> str:

@@ -22,7 +22,7 @@ from benchmarks.results import (
     read_episodes,
     summarize,
 )
-from benchmarks.tables import fitted, markdown_parts, measures_table
+from benchmarks.tables import fitted, markdown_parts, measures_table, rows_table
 from poma3d.errors import FileError, SettingError
 
 
@@ -236,3 +236,14 @@ def test_markdown_is_fitted_table_by_table() -> None:
     console = Console(width=40, record=True, file=io.StringIO())
     console.print(fitted(first, 40))
     assert "[14.9, 16.1]" in console.export_text()
+
+
+def test_long_heads_and_labels_fold_before_a_table_becomes_a_list() -> None:
+    """Six encoders with intervals at 120 columns: words fold, numbers do not."""
+    names = [f"alignment and objective {n}" for n in range(6)]
+    rows = [[f"effective rank of patch tokens, row {n}", *["79.2 [77.9, 80.6]"] * 6] for n in range(30)]
+    table = fitted(rows_table("", ["percent", *names], rows), 120)
+    assert len(table.columns) == 7
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table)
+    assert console.export_text().count("[77.9, 80.6]") == 180
