@@ -113,8 +113,7 @@ def _evaluate(
 
     def finish() -> dict[str, Any]:
         facts: dict[str, Any] = {
-            "retried": _listed(outcome.retried),
-            "failed": _listed([*outcome.refused, *outcome.failed]),
+            **misfortunes(outcome),
             "weights_sha256": policy_weights_sha256(run.policy),
         }
         return results.finish(len(jobs), facts)
@@ -146,5 +145,10 @@ def by_scene(jobs: Sequence[Job]) -> list[Job]:
     return sorted(jobs, key=lambda job: place[job[0]])
 
 
-def _listed(misfortunes: Sequence[Misfortune]) -> list[dict[str, str]]:
-    return [{"scene_id": m.job[0], "episode_id": m.job[1], "reason": m.reason} for m in misfortunes]
+def misfortunes(outcome: Outcome) -> dict[str, list[dict[str, str]]]:
+    """What a summary says of episodes that went wrong: those ``retried`` and those ``failed``, which have no record."""
+
+    def listed(some: Sequence[Misfortune]) -> list[dict[str, str]]:
+        return [{"scene_id": m.job[0], "episode_id": m.job[1], "reason": m.reason} for m in some]
+
+    return {"retried": listed(outcome.retried), "failed": listed([*outcome.refused, *outcome.failed])}

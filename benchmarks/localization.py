@@ -11,13 +11,13 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.evaluation import by_scene
+from benchmarks.evaluation import Evaluation, by_scene, misfortunes
 from benchmarks.folder_lock import locked
-from benchmarks.machine import command, hardware, versions
+from benchmarks.machine import provenance
 from benchmarks.navigation_runner import job_name
 from benchmarks.results import ResultsFolder, read_episodes
 from benchmarks.scene_digests import scene_digests
@@ -50,7 +50,7 @@ class LocalizationRun:
     """What decides the numbers of a comparison, and nothing else.
 
     Raises:
-        SettingError: no such policy, none at all, or settings that do not go together.
+        SettingError: no such policy, one named twice, none at all, or settings that do not go together.
     """
 
     scene: str | None = None
@@ -86,6 +86,8 @@ class LocalizationRun:
                 if unknown
                 else "no policy to compare was named"
             )
+        if len(set(self.policies)) < len(self.policies):
+            raise SettingError(f"a localisation policy was named twice: {', '.join(self.policies)}")
         if isinstance(self.episodes, int) and self.episodes < 1:
             raise SettingError(f"at least 1 episode is needed, found {self.episodes}")
         if isinstance(self.episodes, int) and self.scene is None:
@@ -243,18 +245,6 @@ def _png(picture: Any) -> bytes:
     return buffer.getvalue()
 
 
-@dataclass
-class LocalizationComparison:
-    """What a comparison came to."""
-
-    summary: dict[str, Any]
-    """What its `summary.json` holds."""
-    outcome: Outcome = field(default_factory=Outcome)
-    """Episodes that have no record, or took a worker down."""
-    unrecorded: tuple[Misfortune, ...] = ()
-    """Always empty: here what cannot be drawn ends the run."""
-
-
 def compare_localization(
     run: LocalizationRun,
     folder: str | Path,
@@ -267,7 +257,7 @@ def compare_localization(
     on_start: Callable[[int, int], None] = lambda total, done: None,
     on_episode: Callable[[dict[str, Any]], None] = lambda record: None,
     on_misfortune: Callable[[Misfortune], None] = lambda misfortune: None,
-) -> LocalizationComparison:
+) -> Evaluation:
     """Run the policies on every episode that is not finished yet.
 
     Whatever ends the run early, summaries of the finished episodes are written before the exception goes on.
@@ -319,9 +309,7 @@ def compare_localization(
                 "rows": rows,
                 "config": {**config, "policies": list(run.policies), "encoder": run.encoder},
                 "weights_sha256": backbone.weights_sha256,
-                "versions": versions(),
-                "hardware": hardware(),
-                "command": command(),
+                **provenance(),
             }
             write_text(Path(folder) / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
             return summary
@@ -347,26 +335,17 @@ def compare_localization(
                 for result in results.values():
                     result.abandon()
             raise
-        return LocalizationComparison(finish(), outcome)
+        return Evaluation(Path(folder), finish(), outcome)
 
 
 def _row(results: ResultsFolder, asked: int, outcome: Outcome, weights_sha256: str) -> dict[str, Any]:
     """Write a policy's summary and return its row of the comparison."""
-
-    def listed(misfortunes: Sequence[Misfortune]) -> list[dict[str, str]]:
-        return [{"scene_id": m.job[0], "episode_id": m.job[1], "reason": m.reason} for m in misfortunes]
-
     name = results.folder.name
     medians = {}
-    facts = {
-        "weights_sha256": weights_sha256,
-        "retried": listed(outcome.retried),
-        "failed": listed([*outcome.refused, *outcome.failed]),
-        "medians": medians,
-    }
     for measure in ("position_error", "heading_error"):
         values = [r[measure] for r in read_episodes(results.episodes_path) if r[measure] is not None]
         medians[measure] = statistics.median(values) if values else None
+    facts = {"weights_sha256": weights_sha256, **misfortunes(outcome), "medians": medians}
     summary = results.finish(asked, facts)
     kept = {key: summary[key] for key in ("measures", "medians", "weights_sha256", "retried", "failed")}
     seconds = [record["time_policy"] for record in results.records]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,8 @@ def test_rows_folders_pictures_and_workers(capfd, tmp_path, house) -> None:
     assert [name for name, row in rows.items() if not row["control"]] == ["full"]
     assert all(row["measures"]["success"]["n"] == 3 for row in rows.values())
     assert rows["full"]["measures"]["success"]["mean"] > rows["chance"]["measures"]["success"]["mean"]
+    errors = [record["position_error"] for record in untimed(tmp_path / "1" / "chance")]
+    assert rows["chance"]["medians"]["position_error"] == statistics.median(errors)
     assert (tmp_path / "1" / "full" / "pictures" / "room_0.png").stat().st_size > 1000
     assert json.loads((tmp_path / "1" / "full" / "summary.json").read_text())["weights_sha256"]
     # Untrained weights are the same weights, whichever row asks for them.
@@ -75,6 +78,7 @@ def test_it_goes_on_where_it_was_stopped(capfd, tmp_path, house) -> None:
     [
         (["--query", "smell"], "unknown query 'smell'; localisation is asked by pose or text"),
         (["--policies", "dance"], "unknown localisation policy 'dance'"),
+        (["--policies", "chance", "chance"], "named twice"),
         (["--episodes", "0"], "at least 1 episode"),
         (["--memory-views", "0"], "memory_views"),
         (["--scene", "absent.glb"], "absent.glb"),
