@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from envs.covering_views import choose_covering
 from envs.episodes.ground import draw_on_ground
 from envs.setting_types import check_whole_number
 from envs.simulators.protocol import Simulator
-from poma3d.errors import SceneError, SettingError
 from poma3d.pointmap import (
     Camera,
     Frame,
@@ -21,16 +21,11 @@ from poma3d.pointmap import (
     transform_points,
     world_from_pose,
 )
-from poma3d.scenepoint.coverage import choose_views
 
 VIEWS = 32
 """Views of a memory where none are asked for: as many as POMA-3D has of a scene."""
 CANDIDATES = 256
 """Views that a memory's are chosen from, and at least four for each of them."""
-_PROBE = 32
-"""Pixels along each side of the small views that candidates are judged by."""
-_LEAST_VALID = 0.3
-"""Share of its pixels that a remembered view must see something in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +78,12 @@ def scene_pose(position: np.ndarray, heading: float) -> np.ndarray:
 def remember_scene(
     simulator: Simulator, scene_id: str, camera: Camera, views: int = VIEWS, seed: int = 0
 ) -> SceneMemory:
-    """Make the memory of a scene; it depends on (seed, scene id), the body and the scene's content alone.
+    """Make the memory of a scene; it depends on the seed, the scene's name, the body and the scene's content alone.
+
+    The folder that the scene lies in does not count: the same file gives the same memory on any machine.
 
     Candidates stand on floors, uniformly by area, and look anywhere; those that together see most are kept
-    (greedy coverage, `poma3d.scenepoint.coverage`). The body and the camera are those that will look again.
+    (`envs.covering_views`). The body and the camera are those that will look again.
 
     Args:
         simulator: the scene and the body.
@@ -100,23 +97,23 @@ def remember_scene(
         SettingError: a number of views below 1.
     """
     check_whole_number("memory_seed", seed)
-    if isinstance(views, bool) or not isinstance(views, int) or views < 1:
-        raise SettingError(f"a memory needs at least 1 view, found {views!r}")
-    key = hashlib.sha256(f"pomagym memory {int(seed)} {scene_id}".encode()).digest()
+    check_whole_number("memory_views", views, least=1)
+    name = scene_id.replace("\\", "/").rsplit("/", 1)[-1]
+    key = hashlib.sha256(f"pomagym memory {int(seed)} {name}".encode()).digest()
     rng = np.random.Generator(np.random.Philox(key=np.frombuffer(key[:16], dtype="<u8")))
     agent = simulator.agent
     world_from_agent = _candidates(simulator, scene_id, max(CANDIDATES, 4 * views), rng)
     world_from_camera = world_from_agent.copy()
     world_from_camera[:, 1, 3] += agent.camera_height
-    small = simulator.render(
-        world_from_camera, Camera(_PROBE, _PROBE, camera.hfov), depth_range=agent.depth_range
+    chosen = choose_covering(
+        simulator,
+        world_from_camera,
+        views,
+        rng,
+        scene_id=scene_id,
+        hfov=camera.hfov,
+        depth_range=agent.depth_range,
     )
-    good = np.flatnonzero(small.valid.mean(axis=(1, 2)) >= _LEAST_VALID)
-    if not len(good):
-        raise SceneError(f"{scene_id}: from no place on the floor is there enough to see")
-    chosen = good[choose_views([small.point_map[i][small.valid[i]] for i in good], views)]
-    if len(chosen) < views:
-        chosen = np.concatenate([chosen, rng.choice(chosen, views - len(chosen))])
     agent_from_world = frame_from_world(Frame.AGENT, world_from_agent=world_from_agent[chosen])
     seen = simulator.render(
         world_from_camera[chosen], camera, frame_from_world=agent_from_world, depth_range=agent.depth_range

@@ -139,6 +139,23 @@ def test_seed_and_episode_decide_everything() -> None:
     np.testing.assert_array_equal(same_memory.point_map, first.memory.point_map)
 
 
+def test_the_memory_does_not_depend_on_the_folder_of_the_scene() -> None:
+    here, there, other = (
+        remember_scene(room_simulator(), scene_id, Camera(8, 8), 3).point_map
+        for scene_id in ("/data/room.glb", "C:\\scenes\\room.glb", "/data/other.glb")
+    )
+    np.testing.assert_array_equal(here, there)
+    assert not np.array_equal(here, other)
+
+
+def test_what_needs_an_episode_says_so() -> None:
+    env = room()
+    for name in ("position", "heading", "pose", "trajectory", "world_from_camera", "simulator", "episode"):
+        with pytest.raises(SettingError, match="call reset"):
+            getattr(env, name)
+    assert env.errors() == (math.inf, math.inf)
+
+
 def test_recorded_episodes_of_other_tasks_serve() -> None:
     env = room(room_episode((2.0, 0.0, 0.0), heading=0.4))
     env.reset()

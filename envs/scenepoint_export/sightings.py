@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from envs.covering_views import distances
 from envs.scenes.scene import NO_INSTANCE, Scene
 
 STRUCTURE = frozenset({"wall", "walls", "floor", "ceiling", "outside", "ground", "roof"})
@@ -111,12 +112,6 @@ def look(
         sightings.sort(key=lambda seen: (-seen.weight, seen.instance))
         facts.append(ViewFacts(_room_of(scene, pixels[view, 1:]), tuple(sightings), float(depth[view])))
     return facts
-
-
-def distances(points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
-    """Metres (V, H, W) from the camera of each view (V, 3) to its points (V, H, W, 3)."""
-    offset = points - eyes[:, None, None].astype(np.float32)
-    return np.sqrt(np.einsum("vhwc,vhwc->vhw", offset, offset))
 
 
 def _room_of(scene: Scene, pixels: np.ndarray) -> str | None:

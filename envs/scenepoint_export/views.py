@@ -6,23 +6,17 @@ import math
 
 import numpy as np
 
+from envs.covering_views import choose_covering
 from envs.episodes.ground import draw_on_ground
-from envs.scenepoint_export.sightings import distances
 from envs.simulators.protocol import Simulator, Surface
-from poma3d.errors import SceneError
-from poma3d.pointmap import Camera, quaternion_to_matrix, rotation_from_heading
-from poma3d.scenepoint.coverage import choose_views
+from poma3d.pointmap import quaternion_to_matrix, rotation_from_heading
 
 HEIGHTS = (1.0, 1.6)
 """Lowest and highest camera above the floor, metres: held in a hand, mounted on a robot, worn on a head."""
 PITCH_MEAN, PITCH_DEVIATION, PITCH_MOST = -8.0, 12.0, 35.0
 """Degrees, up positive: people who scan a room look down a little."""
-_PROBE = 32
-"""Pixels along each side of the small views that candidates are judged by."""
-_LEAST_VALID = 0.3
-"""Share of its pixels that a view must see something in."""
-_NEAR, _MOST_NEAR = 0.5, 0.4
-"""Metres, and the share of pixels that may be nearer: a view with its nose on a wall shows nothing."""
+_MOST_NEAR = 0.4
+"""Share of its pixels that a view may see just before it."""
 
 
 def choose_cameras(
@@ -50,14 +44,16 @@ def choose_cameras(
         SceneError: no floor to stand on, or nothing to see from it.
     """
     poses = _candidates(simulator.surface, max(candidates, count), rng, simulator.scene_id)
-    views = simulator.render(poses, Camera(_PROBE, _PROBE, hfov), depth_range=depth_range)
-    near = (views.valid & (distances(views.point_map, poses[:, :3, 3]) < _NEAR)).mean(axis=(1, 2))
-    good = np.flatnonzero((views.valid.mean(axis=(1, 2)) >= _LEAST_VALID) & (near <= _MOST_NEAR))
-    if not len(good):
-        raise SceneError(f"{simulator.scene_id}: from no place on the floor is there enough to see")
-    chosen = good[choose_views([views.point_map[i][views.valid[i]] for i in good], count)]
-    if len(chosen) < count:  # a tiny scene: some places serve twice
-        chosen = np.concatenate([chosen, rng.choice(chosen, count - len(chosen))])
+    chosen = choose_covering(
+        simulator,
+        poses,
+        count,
+        rng,
+        scene_id=simulator.scene_id,
+        hfov=hfov,
+        depth_range=depth_range,
+        most_near=_MOST_NEAR,
+    )
     return poses[chosen]
 
 
