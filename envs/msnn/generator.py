@@ -8,12 +8,8 @@ the count and the settings alone, not on the number of workers.
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from envs.msnn.balance import LEVELS, choose
@@ -23,7 +19,9 @@ from envs.msnn.settings import MsnnSettings
 from envs.msnn.wording import interaction_text, situation_text
 from envs.scenepoint_export.export import scan_id_of
 from envs.scenepoint_export.words import dice
+from envs.setting_types import check_whole_number
 from envs.simulators.open import open_scene
+from envs.spawned_pool import spawned_pool
 from poma3d.errors import SceneError, SettingError, UserError
 
 
@@ -66,9 +64,8 @@ def generate_msnn(
         UserError: a scene is absent or damaged, or a worker was killed.
     """
     settings = settings or MsnnSettings()
-    for name, value in (("count", count), ("workers", workers)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SettingError(f"{name} must be a whole number of at least 1, found {value!r}")
+    check_whole_number("count", count, least=1)
+    check_whole_number("workers", workers, least=1)
     names: dict[str, str] = {}
     for scene in scenes:
         other = names.setdefault(scan_id_of(os.fspath(scene)), os.fspath(scene))
@@ -143,25 +140,11 @@ def _pools(
         for scene in scenes:
             yield scene, _pool(scene, settings, scenes_dir)
         return
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(
-        min(workers, len(scenes)), mp_context=context, initializer=_ignore_interrupts
-    )
-    try:
-        waiting = [executor.submit(_pool, scene, settings, scenes_dir) for scene in scenes]
+    remedy = "run the same command with fewer --workers"
+    with spawned_pool(min(workers, len(scenes)), remedy=remedy) as processes:
+        waiting = [processes.submit(_pool, scene, settings, scenes_dir) for scene in scenes]
         for scene, future in zip(scenes, waiting, strict=True):
             yield scene, future.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker was killed, as happens when memory runs out; run the same command with fewer --workers"
-        ) from None
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches the whole group; the parent decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _pool(scene: str, settings: MsnnSettings, scenes_dir: str | os.PathLike[str] | None) -> Pool | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from envs.setting_types import check_flag, check_whole_number
 from poma3d.errors import SettingError
 
 
@@ -44,10 +45,9 @@ class MsnnSettings:
     """Another seed, other samples."""
 
     def __post_init__(self) -> None:
+        check_flag("straight", self.straight)
         for name in ("places", "situations", "far_candidates", "goals"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SettingError(f"{name} must be a whole number of at least 1, found {value!r}")
+            check_whole_number(name, getattr(self, name), least=1)
         for name in ("goal_size", "landmark_size", "reach", "least_way", "least_leg"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise SettingError(f"{name} must be above 0 m, found {getattr(self, name)!r}")
@@ -55,5 +55,4 @@ class MsnnSettings:
             raise SettingError(f"near_share must lie in [0, 1], found {self.near_share!r}")
         if not 0 <= self.margin < 11:
             raise SettingError(f"margin must lie in [0, 11) degrees, found {self.margin!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise SettingError(f"seed must be a whole number of at least 0, found {self.seed!r}")
+        check_whole_number("seed", self.seed)

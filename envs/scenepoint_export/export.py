@@ -7,14 +7,11 @@ runs and are joined to the authors' files at its end. What comes out depends on 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +31,7 @@ from envs.simulators.open import open_scene
 from envs.simulators.raycast import RaycastSimulator
 from envs.simulators.walkable.build import build_navmesh
 from envs.simulators.walkable.surface import NavmeshSurface
+from envs.spawned_pool import spawned_pool
 from poma3d.errors import FileError, SettingError, UserError
 from poma3d.files import write_text
 from poma3d.pointmap import Camera, Frame, frame_from_world
@@ -274,24 +272,11 @@ def _export_waiting(
         for spec in specs:
             yield _export_one(spec, root, settings, source, None)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(specs)), mp_context=context, initializer=_ignore_interrupts)
-    try:
+    remedy = "run the same command again with fewer --workers: what is finished is kept"
+    with spawned_pool(min(workers, len(specs)), remedy=remedy) as pool:
         futures = [pool.submit(_export_one, spec, root, settings, source, 1) for spec in specs]
         for future in as_completed(futures):
             yield future.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker of the export was killed, as happens when memory runs out; run the same command again with"
-            " fewer --workers: what is finished is kept"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches the whole group; the parent decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _export_one(
