@@ -27,12 +27,14 @@ class _Assembly:
         self._total = 0
 
     def instance(self, category: str, room: str | None) -> int:
+        """A new instance, named after its category and how many of it came before; returns its index."""
         number = self._counts.get(category, 0)
         self._counts[category] = number + 1
         self.instances.append(Instance(f"{category}.{number:02d}", category, room))
         return len(self.instances) - 1
 
     def add(self, vertices: np.ndarray, triangles: np.ndarray, ids: int | np.ndarray) -> None:
+        """Take a mesh: vertices (N, 3) in metres, triangles (M, 3) and the instances of all or each (M,)."""
         self._vertices.append(vertices)
         self._triangles.append(triangles + self._total)
         self._ids.append(np.broadcast_to(np.asarray(ids, dtype=np.int32), (len(triangles),)))
