@@ -19,7 +19,7 @@ from envs.msnn.names import Name, Names
 from envs.msnn.scans import scene_of_scan
 from envs.msnn.settings import MsnnSettings
 from envs.msnn.situations import SEATS, SIDES
-from envs.msnn.wording import DOING, FACTS, POSITIONS, template_count
+from envs.msnn.wording import DOING, FACTS, POSITIONS
 from envs.scenepoint_export.export import scan_id_of
 from envs.scenepoint_export.sightings import Boxes
 from envs.scenes.houses import house
@@ -75,15 +75,21 @@ def _facts(sample: MsnnSample) -> tuple:
     return (told["kind"], *at, told["side"], seen, told["room"], sample.meta_data["goal"]["name"])
 
 
+def _pattern(template: str, **slots: str) -> str:
+    """What a template can be filled to, as a regular expression; a slot that is not given takes anything."""
+    parts = re.split(r"\{(\w+)\}", template.lower())
+    return "".join(slots.get(part, ".*") if at % 2 else re.escape(part) for at, part in enumerate(parts))
+
+
 def test_words_come_from_templates_of_the_facts_alone(made: MsnnSet):
     """Beside names and rooms no word of a text depends on anything but chance: each text is a template of its kind."""
     for sample in made.samples:
         told = sample.meta_data["situation"]
-        text = sample.situation_text.lower()
-        headings = [phrase.split("{f}")[0].lower() for phrase in (*DOING[told["side"]], *FACTS[told["side"]])]
-        assert any(heading in text for heading in headings)
-        words = re.findall(r"[a-z]+", re.sub(r"\{.*?\}", " ", " ".join(POSITIONS[told["kind"]]).lower()))
-        assert set(words) & set(re.findall(r"[a-z]+", text))
+        doing, fact = (
+            f"({'|'.join(_pattern(phrase) for phrase in group[told['side']])})" for group in (DOING, FACTS)
+        )
+        whole = [_pattern(template, doing=doing, fact=fact) for template in POSITIONS[told["kind"]]]
+        assert any(re.fullmatch(pattern, sample.situation_text.lower()) for pattern in whole)
 
 
 def test_an_oracle_with_the_geometry_is_always_right(made: MsnnSet, executors: dict[str, SampleExecutor]):
@@ -216,8 +222,20 @@ def test_names_mean_one_object():
     assert names.within(1, "kitchen.00") == Name("bin")
 
 
+def test_a_room_is_known_by_its_category_and_by_its_words():
+    """Sentences say "living room" where some scenes write "living_room"; goals are found again by the sentence."""
+    corners = np.array([[0, 0], [0, 1], [1, 1], [1, 0]])
+    rooms = (Room("a", "living_room", corners), Room("b", "kitchen", corners))
+    instances = (Instance("tv_stand.0", "tv_stand", "a"), Instance("tv_stand.1", "tv_stand", "b"))
+    triangle = np.zeros((3, 3), np.float32), np.array([[0, 1, 2]], np.int32), np.array([0], np.int32)
+    names = Names(Scene("s", *triangle, instances, rooms))
+    name = names.of(0)
+    assert name is not None
+    assert name.text == "the TV stand in the living room"
+    assert names.bearers(name) == names.bearers(Name("tv_stand", "living room")) == [0]
+
+
 def test_there_are_enough_templates():
-    assert template_count() >= 50
     assert all(
         len(set(texts)) == len(texts) for group in (POSITIONS, DOING, FACTS) for texts in group.values()
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from envs.scenepoint_export.sightings import is_structure
 from envs.scenepoint_export.words import noun, the
-from envs.scenes.scene import Scene
+from envs.scenes.scene import Instance, Scene
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,13 @@ class Names:
             index
             for index, instance in enumerate(self._instances)
             if heard in _heard_as(instance.category)
-            and (name.room is None or self.room_kind(instance.room) == name.room)
+            and (name.room is None or self._lies_in(instance, name.room))
         ]
+
+    def _lies_in(self, instance: Instance, room: str) -> bool:
+        """Whether an object lies in the room that these words mean, written as a category or as in a sentence."""
+        kind = self.room_kind(instance.room)
+        return kind is not None and noun(kind) == noun(room)
 
 
 def _heard_as(category: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from envs.episodes.locate import PROCEDURAL_PREFIX
 from envs.msnn.sample import MsnnSample
 from envs.scenepoint_export.export import scan_id_of
 from envs.simulators.open import SceneSpec
+from envs.task_source import scene_id_of
 from poma3d.errors import EpisodeError
 
 _PROCEDURAL = re.compile(r"procedural_(train|val|test)_(0\d+)")
@@ -26,8 +26,7 @@ def scene_of_scan(sample: MsnnSample, scenes: Sequence[SceneSpec] = ()) -> Scene
         EpisodeError: there is none.
     """
     for scene in scenes:
-        name = scene if isinstance(scene, str | os.PathLike) else scene.scene_id
-        if scan_id_of(os.fspath(name)) == sample.scan_id:
+        if scan_id_of(scene_id_of(scene)) == sample.scan_id:
             return scene
     match = _PROCEDURAL.fullmatch(sample.scan_id)
     if match is not None:

@@ -92,11 +92,6 @@ FACTS: dict[str, tuple[str, ...]] = {
 """The heading as a clause, by `Situation.side`."""
 
 
-def template_count() -> int:
-    """How many templates situations are put together from."""
-    return sum(len(texts) for group in (POSITIONS, DOING, FACTS) for texts in group.values())
-
-
 def situation_text(situation: Situation, rng: np.random.Generator) -> str:
     """A situation in words; only `Situation.signature` and chance decide them.
 
