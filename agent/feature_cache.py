@@ -46,7 +46,7 @@ class CacheStatistics:
     misses: int = 0
     """Views not found."""
     stored: int = 0
-    """Views written, or waiting to be."""
+    """Views taken to be written; where they do not fit, their features are among `refused` as well."""
     refused: int = 0
     """Features not stored, because the cache was full or the disk was."""
 
@@ -238,6 +238,7 @@ class FeatureCache:
                 self.path, f"is no feature cache that can be used ({error}); {_REMEDY}"
             ) from error
         except OSError as error:
+            self._give_up()
             raise FileError(self.path, f"cannot be opened as a feature cache ({error.strerror})") from error
         except FileError:
             self._give_up()

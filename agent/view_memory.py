@@ -7,10 +7,12 @@ pixels, D embedding.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from envs.setting_types import check_whole_number
 from poma3d.errors import SettingError
 from poma3d.pointmap import transform_points
 from poma3d.scenepoint.coverage import VOXEL, choose_views
@@ -43,8 +45,7 @@ class ViewMemory:
     def __init__(
         self, capacity: int = VIEWS, *, keep: Literal["last", "coverage"] = "last", voxel: float = VOXEL
     ) -> None:
-        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
-            raise SettingError(f"capacity must be a whole number of at least 1 view, found {capacity!r}")
+        check_whole_number("capacity", capacity, least=1)
         if keep not in ("last", "coverage"):
             raise SettingError(f"keep must be last or coverage, found {keep!r}")
         if not 0 < voxel < float("inf"):
@@ -149,7 +150,7 @@ class ViewMemory:
         if self.keep == "last":
             return 0
         chosen = choose_views([view.probes for view in self._views], self.capacity, voxel=self._voxel)
-        return next(number for number in range(len(self._views)) if number not in set(chosen.tolist()))
+        return int(np.setdiff1d(np.arange(len(self._views)), chosen)[0])
 
     def _refuse_empty(self) -> None:
         if not self._views:
@@ -163,7 +164,7 @@ class _View:
         self.point_map = point_map
         self.valid = valid
         seen = point_map[valid]  # (N, 3)
-        self.probes = seen[:: max(1, len(seen) // _PROBES)]
+        self.probes = seen[:: max(1, math.ceil(len(seen) / _PROBES))]
         self.features: dict[tuple[bytes, str], np.ndarray] = {}
 
 

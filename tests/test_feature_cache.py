@@ -84,13 +84,18 @@ def test_a_view_is_its_points() -> None:
     assert view_digest(points[::-1], valid) == digest, "laid out otherwise, the same numbers"
 
 
+def fill(cache: FeatureCache, backbone: bytes) -> None:
+    """4000 features of 1 KiB, in pieces."""
+    for start in range(0, 4000, 100):
+        views = digests(100, start)
+        cache.put(backbone, views, {"cls": features(views, 256)["cls"]})
+    cache.flush()
+
+
 def test_a_full_cache_keeps_what_it_has(tmp_path: Path) -> None:
     limit = 1 << 20
     with FeatureCache(tmp_path, size_limit_bytes=limit) as cache:
-        for start in range(0, 4000, 100):
-            views = digests(100, start)
-            cache.put(ONE, views, {"cls": features(views, 256)["cls"]})
-        cache.flush()
+        fill(cache, ONE)
         assert cache.used_bytes <= limit
         assert cache.statistics.refused > 0
         assert cache.statistics.refused + len(cache) == 4000
@@ -100,10 +105,7 @@ def test_a_full_cache_keeps_what_it_has(tmp_path: Path) -> None:
         assert all(one is not None for one in first), "the earliest stay"
     assert (tmp_path / "data.mdb").stat().st_size <= limit * 1.5 + (64 << 20)
     with FeatureCache(tmp_path, size_limit_bytes=limit) as cache:
-        for start in range(0, 4000, 100):
-            views = digests(100, start)
-            cache.put(TWO, views, {"cls": features(views, 256)["cls"]})
-        cache.flush()
+        fill(cache, TWO)
         assert cache.used_bytes <= limit
         assert all(cache.get(TWO, digests(100), {"cls": (256,)})), "another backbone's made room"
         ours = sum(one is not None for one in cache.get(TWO, digests(4000), {"cls": (256,)}))

@@ -122,6 +122,13 @@ def test_what_is_not_valid_stays_zero() -> None:
     np.testing.assert_allclose(kept[there], transform_points(moved, points)[valid & there], atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [1, 400, 401, 799, 800, 5000])
+def test_coverage_is_judged_by_a_few_hundred_points(width: int) -> None:
+    memory = ViewMemory(2, keep="coverage")
+    memory.add(*patch(0, width))
+    assert min(width, 200) <= len(memory._views[0].probes) <= 400
+
+
 def test_bad_input_is_named() -> None:
     memory = ViewMemory(2)
     with pytest.raises(SettingError, match="empty"):
