@@ -57,7 +57,7 @@ def test_features_stand_for_views_and_all_else_stays(backbone: FrozenBackbone) -
         after, our_rewards, our_dones, our_infos = encoded.step(actions)
         np.testing.assert_array_equal(our_rewards, rewards)
         np.testing.assert_array_equal(our_dones, dones)
-        for info, ours in zip(infos, our_infos, strict=True):
+        for which, (info, ours) in enumerate(zip(infos, our_infos, strict=True)):
             assert info.keys() == ours.keys()
             if "terminal_observation" not in info:
                 continue
@@ -67,7 +67,7 @@ def test_features_stand_for_views_and_all_else_stays(backbone: FrozenBackbone) -
             expected = backbone.encode(last["point_map"][None], last["valid"][None])
             for name in expected:
                 np.testing.assert_array_equal(our_last[name], expected[name][0])
-            assert not np.array_equal(our_last["cls"], after["cls"][ours is our_infos[1]])
+            assert not np.array_equal(our_last["cls"], after["cls"][which]), "the next episode's first view"
             assert info["TimeLimit.truncated"] == ours["TimeLimit.truncated"]
     assert ended == 5
 

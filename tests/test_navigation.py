@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flat_room import room_env, room_episode, room_simulator
+from flat_room import SOFA, RoomSimulator, room_env, room_episode, room_scene, room_simulator
 
 from envs.embodiment import agent_preset
 from envs.episodes import read_episodes, write_episodes
@@ -21,6 +21,7 @@ from envs.navigation import NavigationEnv
 from envs.objectnav import ObjectNavEnv
 from envs.pointnav import PointNavEnv
 from envs.registration import register_environments
+from envs.simulators.protocol import Views
 from poma3d.errors import SettingError
 from poma3d.pointmap import Frame, frame_from_world, transform_points
 
@@ -104,6 +105,47 @@ def test_objectnav_ends_at_a_view_point() -> None:
     env = ObjectNavEnv(episodes=[at_goal], simulator=simulator, size=16, categories=["chair", "sofa"])
     assert env.reset()[1]["distance_to_goal"] == pytest.approx(0, abs=1e-6)
     assert env.step(STOP)[4]["spl"] == 1.0
+
+
+CHAIR = np.array([[3.5, 0.0, 3.5], [4.0, 0.5, 4.0]])
+
+
+def test_the_semantic_sensor_names_what_the_pixels_show() -> None:
+    """Told by geometry: a pixel reads the category of the box that its point lies on."""
+    simulator = room_simulator(agent_preset("objectnav-hm3d"))
+    names = ["chair", "bed", "sofa"]
+    env = ObjectNavEnv(
+        episodes=8, simulator=simulator, size=48, categories=names, semantic=True, frame="world"
+    )
+    shown = set()
+    for _ in range(8):
+        env.reset()
+        for _ in range(12):
+            seen = env.step(LEFT)[0]
+            assert env.observation_space.contains(seen)
+            points = seen["point_map"]
+            expected = np.full(points.shape[:2], -1)
+            for low, high, category in ((*SOFA, 2), (*CHAIR, 0)):
+                on_top = low + np.array((0, 0.01, 0))  # its foot is also the floor
+                expected[((points > on_top - 1e-3) & (points < high + 1e-3)).all(-1) & seen["valid"]] = (
+                    category
+                )
+            assert (expected == seen["semantic"]).mean() > 0.98
+            shown |= set(np.unique(seen["semantic"]).tolist())
+    assert shown == {-1, 0, 2}
+
+
+def test_a_renderer_without_instances_has_no_semantic_sensor() -> None:
+    class Blind(RoomSimulator):
+        def render(self, *given: Any, instances: bool = False, **settings: Any) -> Views:
+            return super().render(*given, **settings)
+
+    simulator = room_simulator()
+    chair = generate_objectnav(simulator, 1, categories=["chair"])
+    blind = Blind(room_scene(), simulator.agent, surface=simulator.surface, threads=1)
+    env = ObjectNavEnv(episodes=chair, simulator=blind, size=8, semantic=True)
+    with pytest.raises(SettingError, match="Blind renders no instance ids"):
+        env.reset()
 
 
 def test_pictures_are_drawn_on_request_alone() -> None:
