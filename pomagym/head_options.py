@@ -12,15 +12,19 @@ if TYPE_CHECKING:
 
 
 def check_data(data: Sequence[Path]) -> None:
-    """Ask for a file of samples where none was named.
+    """Ask for a file of samples where none was named, and for each once.
 
     Raises:
-        SettingError: none was.
+        SettingError: none was, or one is named twice, which would count its samples twice.
     """
     from poma3d.errors import SettingError
 
     if not data:
         raise SettingError("there is no file of samples: name one or more, --data FILE")
+    files = [path.resolve() for path in data]
+    twice = [path for path, file in zip(data, files, strict=True) if files.count(file) > 1]
+    if twice:
+        raise SettingError(f"--data names {twice[0]} twice; name each file once")
 
 
 def read_samples(data: Sequence[Path], split: Path | None) -> list[MsnnSample]:

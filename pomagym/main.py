@@ -137,6 +137,7 @@ def _parse(name: str, config: Any, arguments: list[str]) -> Any:
 
 
 _PLAINER = (
+    (r"Error parsing [A-Z]\w*: ", ""),
     (r"Error parsing (?:__tyro-dummy-inner__\.)?-*([\w.-]+):", r"--\1:"),
     (r"no type matching .* could be instantiated from .*?: - <class '\w+'>: ", ""),
     (r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is no whole number"),

@@ -115,6 +115,16 @@ def test_every_setting_is_explained_and_has_its_default_shown(capfd):
     assert "(default: pointnav)" in out
 
 
+def test_sentences_of_a_help_flow_and_say_what_a_switch_does(capfd):
+    out = finish(capfd, ["pretrain", "mini", "--help"])[1]
+    assert "Turn, scale and move scenes at random. (on; this flag turns it off)" in out
+    words = " ".join(line.strip("│╭╮╰╯ ") for line in out.splitlines())
+    assert "relative to the middle of its patch, enlarged" in words
+    lines = [line.strip("│ ") for line in out.splitlines()]
+    beginning = next(number for number, line in enumerate(lines) if line.startswith("``patch``, each point"))
+    assert len(lines[beginning]) > 50, "the line is broken where it is full and not where the source was"
+
+
 @pytest.mark.parametrize("command", ["bench", "scenes", "episodes", "pretrain"])
 def test_the_help_of_a_command_with_parts_fits_on_a_screen(capfd, command):
     code, out, _ = finish(capfd, [command, "--help"])
@@ -145,6 +155,9 @@ def test_without_a_command_it_shows_what_there_is(capfd):
         (["pretrain", "mini", "--data", "x", "./x"], "--data names"),
         (["bench", "retrieval"], "--scenes DIR"),
         (["run", "--workers", "two"], "--workers: 'two' is no whole number"),
+        (["train-head", "pose_only", "--data", "x", "--data", "./x", "--out", "y"], "names x twice"),
+        (["bench", "msnn", "--data", "x", "--data", "./x"], "names x twice"),
+        (["train", "--steps", "-5"], "pomagym: steps"),
         (["run", "--hfov", "wide"], "pomagym: --hfov: 'wide' is no number"),
         (
             ["train-head", "pose_only", "--data", "x", "--out", "y", "--training.epochs", "0"],
@@ -444,4 +457,6 @@ def test_help_says_no_empty_defaults(command: list[str], capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "(default: )" not in shown
     assert "None" not in shown
+    assert "''" not in shown
+    assert "default: False" not in shown
     assert "(default: " in shown, "real defaults stay"
