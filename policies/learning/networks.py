@@ -11,6 +11,7 @@ vision transformer's CLS alone navigates badly (OVRL-v2, arXiv 2303.07798).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from torch.nn import functional
 from policies.learning.features import FeatureLayout
 from policies.learning.sensors import SENSORS
 from policies.learning.settings import NetworkSettings
+from poma3d.errors import FileError
+from poma3d.weights import describe_mismatch
 
 ACTIONS = 4
 """Habitat's: stop, move_forward, turn_left, turn_right."""
@@ -153,3 +156,20 @@ class PolicyNetwork(nn.Module):
     def load(self, tensors: Mapping[str, Any]) -> None:
         """Take weights as `tensors` gives them."""
         self.load_state_dict(dict(tensors))
+
+
+def refuse_other_shapes(path: Path, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """See that the weights of a file are those of a network.
+
+    Args:
+        path: the file.
+        own: the network's weights.
+        tensors: the file's.
+
+    Raises:
+        FileError: names or shapes differ; the message lists them.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != found:
+        raise FileError(path, describe_mismatch(expected, found, "this policy"))

@@ -26,17 +26,16 @@ from policies.learning.features import (
     ViewFeatures,
 )
 from policies.learning.learned_policy import Brain, DaggerBrain, LearnedPolicy
-from policies.learning.networks import PolicyNetwork
+from policies.learning.networks import PolicyNetwork, refuse_other_shapes
 from policies.learning.settings import NetworkSettings
 from poma3d.errors import FileError, SettingError
 from poma3d.files import write_text
-from poma3d.weights import describe_mismatch, read_weights, write_weights
+from poma3d.weights import read_weights, write_weights
 
 POLICY_FORMAT = "pomagym.policy/1"
 """What the metadata of the weights say they are."""
 DESCRIPTION, WEIGHTS = "policy.json", "policy.safetensors"
-LARGEST = 10 * 2**20
-"""Bytes that a policy's two files may take together: it is meant to be shared."""
+_NEEDED = ("policy", "features", "layout", "backbone", "size", "acting", "weights_sha256", "config")
 
 
 def save_policy(
@@ -46,9 +45,9 @@ def save_policy(
     config: Mapping[str, Any],
     *,
     acting: Acting,
-    measures: Mapping[str, Any] | None = None,
+    measures: Mapping[str, Any],
 ) -> str:
-    """Write a policy, weights first, so that ``policy.json`` never names weights that are not there.
+    """Write a policy, weights first: a kill in between leaves a pair that `open_policy_folder` refuses.
 
     Args:
         folder: gets the two files.
@@ -75,7 +74,7 @@ def save_policy(
         "size": features.size,
         "acting": asdict(acting),
         "weights_sha256": digest,
-        "held_out": dict(measures or {}),
+        "held_out": dict(measures),
         "config": dict(config),
     }
     write_text(Path(folder) / DESCRIPTION, json.dumps(description, indent=2, sort_keys=True) + "\n")
@@ -103,11 +102,7 @@ def read_description(folder: str | os.PathLike[str]) -> dict[str, Any]:
     found = description.get("format") if isinstance(description, dict) else None
     if found != POLICY_FORMAT:
         raise FileError(path, f"has the format {found!r}, expected {POLICY_FORMAT!r}")
-    missing = [
-        name
-        for name in ("policy", "features", "layout", "backbone", "size", "acting", "config")
-        if name not in description
-    ]
+    missing = [name for name in _NEEDED if name not in description]
     if missing:
         raise FileError(path, f"lacks {', '.join(missing)}")
     return description
@@ -132,41 +127,42 @@ def open_policy_folder(folder: str | os.PathLike[str]) -> LearnedPolicy:
     folder = Path(folder)
     description = read_description(folder)
     file = read_weights(folder / WEIGHTS, POLICY_FORMAT)
-    features = _features_of(folder, description)
-    layout = FeatureLayout.from_dict(description["layout"])
+    if file.weights_sha256 != description["weights_sha256"]:
+        raise FileError(
+            folder / WEIGHTS,
+            f"has the hash {file.weights_sha256[:12]}, but {DESCRIPTION} describes"
+            f" {description['weights_sha256'][:12]}: a training was killed between the two; go on with it",
+        )
+    try:
+        layout = FeatureLayout.from_dict(description["layout"])
+        settings = NetworkSettings(**description["config"]["network"])
+        acting = Acting(**description["acting"])
+        features = _features_of(folder, description)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(folder / DESCRIPTION, f"is damaged ({type(error).__name__}: {error})") from error
     if layout != features.layout:
         raise FileError(
             folder / DESCRIPTION, f"the policy reads {layout}, its backbone gives {features.layout}"
         )
-    brain = _brain_of(folder, description, layout, file.tensors)
-    return LearnedPolicy(brain, features, Acting(**description["acting"]), name=folder.resolve().name)
-
-
-def load_tensors(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-    """Put weights into a module of the same names and shapes.
-
-    Raises:
-        FileError: names or shapes differ; the message lists them.
-    """
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        raise FileError(path, describe_mismatch(expected, found).replace("this encoder", "this policy"))
-    module.load_state_dict(dict(tensors))
-    return module
+    brain = _brain_of(folder / WEIGHTS, description["policy"], layout, settings, file.tensors)
+    return LearnedPolicy(brain, features, acting, name=folder.resolve().name)
 
 
 def _brain_of(
-    folder: Path, description: Mapping[str, Any], layout: FeatureLayout, tensors: Mapping[str, torch.Tensor]
+    path: Path,
+    kind: str,
+    layout: FeatureLayout,
+    settings: NetworkSettings,
+    tensors: Mapping[str, torch.Tensor],
 ) -> Brain:
-    settings = NetworkSettings(**description["config"]["network"])
-    if description["policy"] == "dagger":
-        network = PolicyNetwork(layout, settings)
-        load_tensors(folder / WEIGHTS, network, tensors)
-        return DaggerBrain(network)
-    from policies.learning.sb3_network import load_brain
+    if kind != "dagger":
+        from policies.learning.sb3_network import load_brain
 
-    return load_brain(folder / WEIGHTS, description["policy"], layout, settings, tensors)
+        return load_brain(path, kind, layout, settings, tensors)
+    network = PolicyNetwork(layout, settings)
+    refuse_other_shapes(path, network.state_dict(), tensors)
+    network.load(tensors)
+    return DaggerBrain(network)
 
 
 def _features_of(folder: Path, description: Mapping[str, Any]) -> ViewFeatures:

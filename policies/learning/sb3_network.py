@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from policies.learning.features import FeatureLayout
-from policies.learning.networks import ACTIONS, ViewEncoder
+from policies.learning.networks import ACTIONS, ViewEncoder, refuse_other_shapes
 from policies.learning.sensors import SENSORS
 from policies.learning.settings import NetworkSettings
 from policies.learning.vector_env import row_space
@@ -75,14 +75,7 @@ def load_without_aliases(policy: nn.Module, tensors: Mapping[str, Tensor], path:
     Raises:
         FileError: names or shapes differ.
     """
-    from poma3d.errors import FileError
-    from poma3d.weights import describe_mismatch
-
-    own = without_aliases(policy.state_dict())
-    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        raise FileError(path, describe_mismatch(expected, found).replace("this encoder", "this policy"))
+    refuse_other_shapes(path, without_aliases(policy.state_dict()), tensors)
     policy.load_state_dict(dict(tensors), strict=False)  # the aliases share the extractor's tensors
 
 

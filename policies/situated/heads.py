@@ -143,6 +143,6 @@ def load_head(path: str | os.PathLike[str]) -> LoadedHead:
     expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in file.tensors.items()}
     if expected != found:
-        raise FileError(path, describe_mismatch(expected, found))
+        raise FileError(path, describe_mismatch(expected, found, "this head"))
     head.load_state_dict(file.tensors)
     return LoadedHead(head.eval(), shape, file.notes, file.weights_sha256)

@@ -148,8 +148,16 @@ def refuse_not_finite(path: str | os.PathLike[str], tensors: Mapping[str, Tensor
         raise FileError(path, f"weights that are NaN or infinite: {', '.join(bad)}")
 
 
-def describe_mismatch(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
-    """Say which weights are missing, which are unexpected and which have another shape, one kind a line."""
+def describe_mismatch(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], whose: str = "this encoder"
+) -> str:
+    """Say which weights are missing, which are unexpected and which have another shape, one kind a line.
+
+    Args:
+        expected: shapes by name.
+        found: those of the file.
+        whose: what the weights should be of, as the message calls it.
+    """
     missing = sorted(set(expected) - set(found))
     unexpected = sorted(set(found) - set(expected))
     other = [
@@ -162,4 +170,4 @@ def describe_mismatch(expected: Mapping[str, tuple[int, ...]], found: Mapping[st
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
         if names
     ]
-    return "the weights are not those of this encoder\n  " + "\n  ".join(lines)
+    return f"the weights are not those of {whose}\n  " + "\n  ".join(lines)
