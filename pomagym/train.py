@@ -22,8 +22,13 @@ class Config(TrainSettings):
     scenes, videos, log.jsonl and TensorBoard's events. Any command takes the folder as a policy. The same
     command given again goes on where it was cut off, exactly.
 
+    Of dagger --steps is the least: each of its --dagger.rounds ends with whole episodes in all --dagger.lanes, so
+    with the defaults 160 episodes are run at least. The first example is a first try of a minute or two.
+
     For example:
 
+        pomagym train --scene procedural:train:3 --held-out 1 --steps 240 --dagger.rounds 1 --dagger.lanes 4 \\
+            --max-steps 60 --evaluations 1 --evaluation-episodes 2 --out runs/first
         pomagym train --policy dagger --features backbone --out runs/pointnav
         pomagym train --policy dagger --features blind --out runs/blind
         pomagym train --policy ppo --scene procedural:train:100 --steps 2000000 --out runs/ppo
