@@ -19,7 +19,7 @@ import torch
 
 from poma3d.checkpoints import load_encoder, save_encoder
 from poma3d.encoder import PointMapEncoder
-from poma3d.errors import FileError, SettingError
+from poma3d.errors import FileError, SettingError, UserError
 from poma3d.files import atomic_path, write_text
 from poma3d.pretrained import FOLDER, SHIPPED, encoder_file, facts_file, text_file
 from poma3d.pretrained.golden import golden_features, golden_view
@@ -61,6 +61,7 @@ def publish(
     text = MiniText.load(run / "text.safetensors")
     whole = read_recipe(run)
     recipe = {key: value for key, value in whole.items() if key not in ("data", "warm_up_data", "start")}
+    stages = training_time(run, whole)
     notes = {"data": data, "command": command, "recipe": recipe}
     half = torch.float16
     with (
@@ -93,7 +94,7 @@ def publish(
         "hardware": hardware,
         "command": command,
         "recipe": recipe,
-        "stages": training_time(run, whole),
+        "stages": stages,
         "golden": golden_features(stored, stored_text),
     }
     write_text(facts_file(name, folder), json.dumps(facts, indent=2, sort_keys=True) + "\n")
@@ -159,9 +160,16 @@ def main() -> None:
     parser.add_argument("--command", default="", help="the command that trained it")
     parser.add_argument("--name", choices=SHIPPED, default=SHIPPED[0])
     options = parser.parse_args()
-    facts = publish(
-        options.run, data=options.data, hardware=options.hardware, command=options.command, name=options.name
-    )
+    try:
+        facts = publish(
+            options.run,
+            data=options.data,
+            hardware=options.hardware,
+            command=options.command,
+            name=options.name,
+        )
+    except UserError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     print(json.dumps({key: facts[key] for key in ("name", "weights_sha256", "bytes", "stages")}, indent=2))
 
 
