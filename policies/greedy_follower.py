@@ -97,9 +97,9 @@ class GreedyFollower:
         distance = float(self._field.distance(position[None])[0])
         if not math.isfinite(distance) or distance < self._goal_radius:
             return []
+        self._nearest = distance
         plan = self._best_plan(position, angle, distance)
         if plan is None:
-            self._nearest = distance
             plan = next(filter(None, (self._detour(position, angle, cell) for cell in CELLS)), [])
         return plan
 

@@ -10,15 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from flat_room import room_scene
 
 from agent.rollout import run_episode
 from envs.embodiment import agent_preset
+from envs.episodes.dataset import write_episodes
+from envs.episodes.pointnav_generator import generate_pointnav
 from envs.pointnav import PointNavEnv
+from envs.scenes.mesh import save_scene
 from envs.simulators.open import open_simulator
 from policies.learning.acting import Acting
+from policies.learning.collect import Collector
 from policies.learning.dagger import DaggerTraining
-from policies.learning.experience import Experience, RecordedEpisode
-from policies.learning.features import FeatureLayout
+from policies.learning.experience import Experience
+from policies.learning.features import BlindFeatures, FeatureLayout
+from policies.learning.houses import TrainingScenes, training_body
 from policies.learning.imitation import NotFiniteError
 from policies.learning.networks import PolicyNetwork
 from policies.learning.policy_folder import DESCRIPTION, policy_folder_sha256
@@ -27,7 +33,7 @@ from policies.learning.sensors import SENSORS, OwnSensors, goal_sensors
 from policies.learning.settings import DaggerSettings, NetworkSettings, PpoSettings, TrainSettings
 from policies.learning.teacher import Teacher, other_goals
 from policies.loading import open_policy, policy_label
-from poma3d.errors import FileError, SettingError
+from poma3d.errors import EpisodeError, FileError, SettingError
 
 TINY = TrainSettings(
     features="blind",
@@ -182,33 +188,6 @@ def test_calibrated_tokens_are_standardised():
     torch.testing.assert_close(network.view(rows), wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_experience_truncates_what_the_checkpoint_does_not_know(tmp_path):
-    rng = np.random.default_rng(0)
-
-    def episode(steps):
-        return RecordedEpisode(
-            features=rng.normal(size=(steps, 3)).astype(np.float16),
-            own=rng.normal(size=(steps, 11)).astype(np.float32),
-            goals=rng.normal(size=(steps, 2, 5)).astype(np.float32),
-            actions=rng.integers(0, 4, (steps, 2)).astype(np.uint8),
-            turns=rng.normal(size=(steps, 2)).astype(np.float32),
-        )
-
-    first, second = episode(4), episode(6)
-    experience = Experience(tmp_path, 3, 2, [])
-    experience.append(first)
-    experience.append(second)
-    again = Experience(tmp_path, 3, 2, [4])
-    assert again.rows == 4
-    assert (tmp_path / "features.bin").stat().st_size == 4 * 3 * 2
-    np.testing.assert_array_equal(again.slice("features", 0, 4), first.features)
-    again.append(second)
-    for name in ("features", "own", "goals", "actions", "turns"):
-        np.testing.assert_array_equal(again.slice(name, 4, 10), getattr(second, name))
-    with pytest.raises(FileError, match="shorter"):
-        Experience(tmp_path, 3, 2, [4, 6, 100])
-
-
 class _KilledError(Exception):
     """Stands for kill -9: nothing is tidied up behind it."""
 
@@ -355,14 +334,6 @@ def test_training_stops_early_where_the_loss_is_not_finite(tmp_path, monkeypatch
     assert DaggerTraining(settings, tmp_path / "p").run().stopped is None
 
 
-def test_a_policy_that_is_none_is_told(tmp_path):
-    with pytest.raises(FileError, match=r"policy\.json.*is not there"):
-        open_policy(str(tmp_path))
-    (tmp_path / DESCRIPTION).write_text('{"format": "another/1"}')
-    with pytest.raises(FileError, match="format"):
-        open_policy(str(tmp_path))
-
-
 def test_learned_policies_act_in_pointnav_in_the_agents_frame(tmp_path):
     DaggerTraining(replace(TINY, steps=16), tmp_path / "p").run()
     policy = open_policy(str(tmp_path / "p"))
@@ -382,6 +353,7 @@ def test_learned_policies_act_in_pointnav_in_the_agents_frame(tmp_path):
         ({"features": "eyes"}, "features must be one of"),
         ({"steps": -1}, "at least 0"),
         ({"evaluations": 0}, "at least 1"),
+        ({"episodes": 0}, "at least 1 episode"),
     ],
 )
 def test_bad_settings_are_told(change, message):
@@ -389,51 +361,62 @@ def test_bad_settings_are_told(change, message):
         replace(TINY, **change)
 
 
+@pytest.mark.parametrize(
+    ("settings", "change", "message"),
+    [
+        (DaggerSettings, {"weight_decay": -1.0}, "weight_decay must be at least 0"),
+        (DaggerSettings, {"stop_weight": 0.0}, "stop_weight must be above 0"),
+        (DaggerSettings, {"clip": math.nan}, "clip must be above 0"),
+        (PpoSettings, {"batch_size": 1}, "at least 2"),
+        (PpoSettings, {"n_envs": 1, "n_steps": 1}, "at least 2"),
+        (PpoSettings, {"gamma": 1.5}, "gamma"),
+        (PpoSettings, {"clip_range": 0.0}, "clip_range"),
+        (NetworkSettings, {"hidden": 0}, "hidden"),
+    ],
+)
+def test_bad_settings_of_the_parts_are_told(settings, change, message):
+    with pytest.raises(SettingError, match=message):
+        settings(**change)
+
+
+def test_scenes_without_an_episode_end_the_collection(tmp_path, monkeypatch):
+    """Not one of them has any: a lane would look for ever."""
+    scenes = TrainingScenes(TINY, training_body(8))
+    tried = []
+
+    def none(simulator, scene_id, index):
+        tried.append(scene_id)
+        raise EpisodeError(f"{scene_id}: nothing suits")
+
+    monkeypatch.setattr(scenes, "episode", none)
+    collector = Collector(scenes, BlindFeatures(), TINY.dagger, 0, Acting())
+    network = PolicyNetwork(FeatureLayout(), TINY.network)
+    with pytest.raises(EpisodeError, match="nothing suits"):
+        collector.collect(0, 10, network, Experience(tmp_path, 0, 1, []))
+    assert len(tried) == 2 * TINY.dagger.episodes_per_visit
+
+
+def test_environments_of_a_training_look_for_scenes_where_the_settings_say(tmp_path):
+    """The file calls its scene by a path that leads nowhere from here; --scene says where it lies."""
+    house = tmp_path / "scenes" / "room.glb"
+    house.parent.mkdir()
+    save_scene(room_scene(), house)
+    simulator = open_simulator(str(house), agent_preset("pointnav-gibson"))
+    made = generate_pointnav(simulator, 6, scene_id="elsewhere/room.glb")
+    simulator.close()
+    write_episodes(tmp_path / "room.json.gz", made)
+    settings = replace(TINY, scene=str(house), episodes=str(tmp_path / "room.json.gz"), held_out=0)
+    scenes = TrainingScenes(settings, training_body(8))
+    env = scenes.environment(scenes.training)
+    assert env.reset(seed=0)[1]["scene_id"] == "elsewhere/room.glb"
+    env.close()
+    counted = TrainingScenes(replace(TINY, episodes=6), training_body(8))
+    env = counted.environment(counted.training[:1])  # two of the three houses' six
+    played = [env.reset(seed=0)[1]["episode_id"], *(env.reset()[1]["episode_id"] for _ in range(3))]
+    assert len(set(played)) == 2
+    env.close()
+
+
 def test_too_few_scenes_to_hold_out(tmp_path):
     with pytest.raises(SettingError, match="held out"):
         DaggerTraining(replace(TINY, held_out=3), tmp_path / "p").run()
-
-
-def test_train_command_and_evaluation_over_workers(tmp_path, capsys):
-    """The command trains, the folder runs as a policy, and 1 and 2 workers give the same numbers."""
-    from pomagym.main import main
-
-    out = tmp_path / "blind"
-    flags = ["--policy", "dagger", "--features", "blind", "--scene", "procedural:train:2", "--held-out", "1"]
-    flags += ["--steps", "60", "--evaluation-episodes", "1", "--evaluations", "1", "--max-steps", "20"]
-    flags += ["--dagger.rounds", "1", "--dagger.lanes", "2", "--dagger.max-steps", "30"]
-    flags += ["--network.hidden", "16", "--out", str(out), "--json"]
-    assert main(["train", *flags]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["policy"] == str(out)
-    assert set(told["held_out"]) >= {"success", "spl"}
-    measures = []
-    for workers in ("1", "2"):
-        run = [
-            "run",
-            "--policy",
-            str(out),
-            "--scene",
-            "procedural:val:2",
-            "--episodes",
-            "4",
-            "--max-steps",
-            "25",
-        ]
-        run += ["--workers", workers, "--out", str(tmp_path / f"run{workers}"), "--json"]
-        assert main(run) == 0
-        summary = json.loads(capsys.readouterr().out)
-        assert summary["weights_sha256"] == told["weights_sha256"]
-        lines = (tmp_path / f"run{workers}" / "episodes.jsonl").read_text().splitlines()
-        records = [json.loads(line) for line in lines]
-        measures.append([{k: v for k, v in r.items() if not k.startswith("time_")} for r in records])
-    assert measures[0] == measures[1]
-    assert (
-        main(["train", "--scene", "procedural:train:2", "--out", str(tmp_path / "few")]) == 2
-    )  # all held out
-    from benchmarks.folder_lock import locked
-
-    capsys.readouterr()
-    with locked(out):
-        assert main(["train", *flags]) == 2
-    assert "another run" in capsys.readouterr().err

@@ -145,9 +145,13 @@ class Collector:
         return out
 
     def _lane(self, number: int, lane: int) -> Generator[_Running, None, None]:
-        """The episodes of one lane, house after house, each simulator held as long as it is needed."""
+        """The episodes of one lane, house after house, each simulator held as long as it is needed.
+
+        Raises:
+            EpisodeError: as many houses in a row as there are have no episode.
+        """
         order = generator(self._seed, "houses", number).permutation(len(self._scenes.training))
-        visit = lane
+        visit, barren = lane, 0
         while True:
             turn, place = divmod(visit, len(order))
             scene_id = self._scenes.training[order[place]]
@@ -159,7 +163,11 @@ class Collector:
                     try:
                         episode = self._scenes.episode(simulator, scene_id, index)
                     except EpisodeError:
+                        barren += 1
+                        if barren >= len(order) * self._settings.episodes_per_visit:
+                            raise
                         continue
+                    barren = 0
                     env = PointNavEnv(episodes=[episode], simulator=simulator, agent=self._scenes.body)
                     observation, _ = env.reset()
                     teacher = Teacher(env.surface, env.goal_positions[0], env.agent)
@@ -233,22 +241,18 @@ class Collector:
 
     def _recorded(self, run: _Running) -> RecordedEpisode:
         """The finished episode, labelled for its own goal and for others."""
+        goals, advice = [np.stack(run.goal)], [run.advice]
         places = [position for position, _ in run.poses]
-        goals, actions, turns = [np.stack(run.goal)], [], []
-        actions.append([action for action, _ in run.advice])
-        turns.append([turn for _, turn in run.advice])
         for goal in other_goals(run.env.surface, places, self._settings.extra_goals, run.rng):
             teacher = Teacher(run.env.surface, goal, run.env.agent)
-            advice = [teacher.advise(position, heading) for position, heading in run.poses]
-            readings = [teacher.pointgoal(position, heading) for position, heading in run.poses]
-            goals.append(goal_sensors(np.stack(readings)))
-            actions.append([action for action, _ in advice])
-            turns.append([turn for _, turn in advice])
+            advice.append([teacher.advise(*pose) for pose in run.poses])
+            goals.append(goal_sensors(np.stack([teacher.pointgoal(*pose) for pose in run.poses])))
+        labels = np.array(advice).transpose(1, 0, 2)  # (G, T, 2) -> (T, G, 2)
         run.env.close()
         return RecordedEpisode(
             features=np.stack(run.features),
             own=np.stack(run.own),
             goals=np.stack(goals, 1),  # G of (T, 5) -> (T, G, 5)
-            actions=np.array(actions, np.uint8).T,  # (G, T) -> (T, G)
-            turns=np.array(turns, np.float32).T,
+            actions=labels[..., 0].astype(np.uint8),
+            turns=labels[..., 1].astype(np.float32),
         )

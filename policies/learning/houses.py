@@ -55,8 +55,8 @@ class TrainingScenes:
         self._locate, self._scenes_dir = locate, settings.scenes_dir
         if settings.held_out and len(scenes) <= settings.held_out:
             raise SettingError(
-                f"{settings.held_out} scenes are to be held out for evaluation, but there are only"
-                f" {len(scenes)} (--scene): name more, or a smaller --held-out"
+                f"{settings.held_out} scenes are to be held out for evaluation, and one or more trained in, but"
+                f" --scene names {len(scenes)}: name more, or a smaller --held-out"
             )
         count = len(scenes) - settings.held_out
         self.training: Sequence[str] = tuple(scenes[:count])

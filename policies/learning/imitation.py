@@ -59,7 +59,8 @@ def learn_pass(
     """One pass; ``rates`` gives the learning rate for the share of the pass that is done.
 
     Returns:
-        Means over the pass: ``loss``, ``accuracy`` of the action, ``stop_accuracy`` where STOP is right.
+        Means over the pass: ``loss``, ``accuracy`` of the action, ``stop_accuracy`` where STOP is right, and
+        ``turn_error``, the squared distance of the told turn's cosine and sine from the right ones.
 
     Raises:
         NotFiniteError: the loss is NaN or infinite; the network is as the step before left it.

@@ -22,11 +22,13 @@ SENSORS = GOAL_SENSORS + OWN_SENSORS
 """Numbers of both."""
 FADING = 0.85
 """Share of a collision's trace that is left a step later."""
-_NEAR, _EDGE = 0.5, 0.05
-_FAR = 10.0
+_SUCCESS, _EDGE = 0.2, 0.05
+"""Where STOP becomes right, and over how much of a way that is told, metres."""
+_NEAR, _FAR = 0.5, 10.0
+"""What small and large distances are divided by, metres."""
 
 
-def goal_sensors(pointgoal: np.ndarray, success_distance: float = 0.2) -> np.ndarray:
+def goal_sensors(pointgoal: np.ndarray) -> np.ndarray:
     """(..., 5) float32 from ``pointgoal_with_gps_compass`` (..., 2), metres and radians positive to the left."""
     distance, angle = np.asarray(pointgoal, np.float64)[..., 0], np.asarray(pointgoal, np.float64)[..., 1]
     return np.stack(
@@ -35,7 +37,7 @@ def goal_sensors(pointgoal: np.ndarray, success_distance: float = 0.2) -> np.nda
             np.cos(angle),
             np.sin(angle),
             np.exp(-distance / _NEAR),
-            np.tanh((distance - success_distance) / _EDGE),
+            np.tanh((distance - _SUCCESS) / _EDGE),
         ],
         -1,
     ).astype(np.float32)

@@ -31,7 +31,6 @@ class NetworkSettings:
     temperature: float = 0.5
     """By chance among the moves as softmax(scores / temperature) has it, 0 = always the likeliest; STOP is never
     left to chance."""
-
     inertia: float = 1.0
     """Taken from the score of turning back at once: what the oracle knows and the learner cannot see leaves both
     turns as likely, and without it the agent would waver on the spot."""
@@ -99,10 +98,12 @@ class DaggerSettings:
             raise SettingError(
                 f"oracle_decay and noise lie in [0, 1], found {self.oracle_decay} and {self.noise}"
             )
-        if not (self.learning_rate > 0 and self.clip > 0):
-            raise SettingError(
-                f"learning_rate and clip must be above 0, found {self.learning_rate} and {self.clip}"
-            )
+        for name in ("learning_rate", "clip", "stop_weight"):
+            if not getattr(self, name) > 0:
+                raise SettingError(f"{name} must be above 0, found {getattr(self, name)}")
+        for name in ("patience", "rescue", "turn_weight", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise SettingError(f"{name} must be at least 0, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,19 @@ class PpoSettings:
             raise SettingError(
                 "n_envs, n_steps, batch_size, n_epochs and segment must be at least 1 and learning_rate above 0"
             )
+        if min(self.batch_size, self.n_envs * self.n_steps) < 2:
+            raise SettingError(
+                "batch_size and the steps of an update (n_envs times n_steps) must be at least 2, found"
+                f" {self.batch_size} and {self.n_envs * self.n_steps}: advantages are compared within a batch"
+            )
+        if not (0 <= self.gamma <= 1 and 0 <= self.gae_lambda <= 1):
+            raise SettingError(
+                f"gamma and gae_lambda lie in [0, 1], found {self.gamma} and {self.gae_lambda}"
+            )
+        if not (self.clip_range > 0 and self.ent_coef >= 0):
+            raise SettingError(
+                f"clip_range must be above 0 and ent_coef at least 0, found {self.clip_range} and {self.ent_coef}"
+            )
 
 
 @dataclass(frozen=True)
@@ -147,7 +161,7 @@ class TrainSettings:
     """The way to learn."""
     features: Literal["backbone", "cnn", "blind", "random-backbone"] = "backbone"
     """What the policy sees through: the frozen backbone; or a control: a small CNN on the point map (cnn), the
-    sensors alone (blind), the backbone's shape with random weights (random-backbone)."""
+    sensors alone (blind), an encoder of the shape of mini with random weights (random-backbone)."""
     backbone: str = "poma3d-mini"
     """Weights of the backbone, whatever `poma3d.checkpoints.load_encoder` takes."""
     output: Literal["cls", "patch_tokens", "both"] = "patch_tokens"
@@ -189,9 +203,15 @@ class TrainSettings:
             if value not in known:
                 raise SettingError(f"{name} must be one of {', '.join(known)}, found {value!r}")
         if min(self.steps, self.seed, self.held_out) < 0:
-            raise SettingError("steps, seed and held_out must be at least 0")
+            found = f"{self.steps}, {self.seed} and {self.held_out}"
+            raise SettingError(f"steps, seed and held_out must be at least 0, found {found}")
+        if isinstance(self.episodes, int) and self.episodes < 1:
+            raise SettingError(f"at least 1 episode is needed, found {self.episodes}")
         if min(self.evaluation_episodes, self.evaluations, self.max_steps) < 1:
-            raise SettingError("evaluation_episodes, evaluations and max_steps must be at least 1")
+            found = f"{self.evaluation_episodes}, {self.evaluations} and {self.max_steps}"
+            raise SettingError(
+                f"evaluation_episodes, evaluations and max_steps must be at least 1, found {found}"
+            )
 
     @property
     def total_steps(self) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from envs.embodiment import AgentSpec
 from envs.locomotion import Action
 from envs.sensors import pointgoal_with_gps_compass
+from envs.simulators.protocol import Surface
 from policies.greedy_follower import GreedyFollower
 
 _TRIES = 8
@@ -26,16 +27,15 @@ class Teacher:
     Args:
         surface: what the agent walks on.
         goal: (3,) world frame.
-        body: the agent (`envs.embodiment.AgentSpec`).
+        body: the agent.
     """
 
-    def __init__(self, surface: Any, goal: np.ndarray, body: Any) -> None:
-        self.goal = np.asarray(goal, np.float64)
-        self.field = surface.distance_field(self.goal[None])
+    def __init__(self, surface: Surface, goal: np.ndarray, body: AgentSpec) -> None:
+        self._goal = np.asarray(goal, np.float64)
         self._turn = math.radians(body.turn_angle)
         self._follower = GreedyFollower(
             surface,
-            self.field,
+            surface.distance_field(self._goal[None]),
             forward_step=body.forward_step,
             turn_angle=body.turn_angle,
             goal_radius=body.success_distance,
@@ -56,11 +56,11 @@ class Teacher:
 
     def pointgoal(self, position: np.ndarray, heading: float) -> np.ndarray:
         """(2,) what the goal sensor would read."""
-        return pointgoal_with_gps_compass(position, heading, self.goal)
+        return pointgoal_with_gps_compass(position, heading, self._goal)
 
 
 def other_goals(
-    surface: Any, positions: Sequence[np.ndarray], count: int, rng: np.random.Generator
+    surface: Surface, positions: Sequence[np.ndarray], count: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Goals (3,) that an episode through ``positions`` is labelled for as well.
 
