@@ -277,6 +277,19 @@ def test_any_number_of_workers_and_any_stop_give_the_same_files(tmp_path: Path) 
     assert tree(tmp_path / "stopped") == tree(tmp_path / "one")
 
 
+def test_captions_of_a_killed_export_wait_for_their_source(tmp_path: Path) -> None:
+    first, second = "procedural:test:0000", "procedural:test:0001"
+    tiny = ExportSettings(views=3, size=16, candidates=12)
+    export_scene(house(first), tmp_path, tiny, source="left")  # as a kill leaves it: nothing is joined
+    export_scenes([second], tmp_path, tiny, source="other")
+    assert ViewCaptions(view_captions_path(tmp_path, "other")).views(scan_id_of(second)) == [0, 1, 2]
+    (done,) = export_scenes([first], tmp_path, tiny, source="left")
+    assert done.seconds == 0, "its scene and its captions were there"
+    assert set(read_scene_captions(scene_captions_path(tmp_path))) == {scan_id_of(first), scan_id_of(second)}
+    assert set(ViewCaptions(view_captions_path(tmp_path, "left"))) == {scan_id_of(first)}
+    assert not list(tmp_path.rglob(".parts"))
+
+
 def test_other_settings_do_not_mix(exported: Path) -> None:
     with pytest.raises(SettingError, match="other settings"):
         export_scenes([HOUSE], exported, ExportSettings(views=6, size=44, candidates=40))

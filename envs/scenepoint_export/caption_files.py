@@ -41,9 +41,11 @@ def captioned_scans(root: Path, sources: set[str]) -> set[str]:
 def join_captions(root: str | os.PathLike[str], sources: set[str]) -> None:
     """Join the captions of single scenes to the files that the authors' readers look for.
 
-    Captions that are there of other scenes stay; the small files go once all is joined.
+    Captions that are there of other scenes stay. The small files that were joined go once all is written; those of
+    other sources, which an export that was killed has left, wait for theirs.
     """
     root = Path(root)
+    joined: set[Path] = set()
     parts = sorted(parts_folder(root).glob("*.json"))
     if not parts:
         return
@@ -51,14 +53,16 @@ def join_captions(root: str | os.PathLike[str], sources: set[str]) -> None:
     captions = read_scene_captions(scenes) if scenes.is_file() else {}
     for source in sorted(sources):
         own = [part for part in parts if scene_path(root, source, part.stem).is_file()]
+        joined.update(own)
         fresh = {part.stem: json.loads(part.read_text(encoding="utf-8")) for part in own}
         captions |= {scan: found["scene"] for scan, found in fresh.items()}
         write_view_captions(view_captions_path(root, source), _view_lines(root, source, fresh))
         write_retrieval(retrieval_path(root, source), _queries(root, source, fresh))
     write_scene_captions(scenes, dict(sorted(captions.items())))
-    for part in parts:
+    for part in joined:
         part.unlink()
-    parts_folder(root).rmdir()
+    if len(joined) == len(parts):
+        parts_folder(root).rmdir()
 
 
 def _view_lines(root: Path, source: str, fresh: dict[str, dict]) -> Iterator[ViewCaption]:
