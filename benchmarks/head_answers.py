@@ -141,7 +141,7 @@ def _ask(
         settings, posed = loaded.shape.settings, None
         if settings.kind not in BLIND and source is not None:
             posed = PosedFeatures(source.features(settings.placing), settings)
-        batcher = Batcher(samples, posed, settings, loaded.shape.reads)
+        batcher = Batcher(samples, posed, loaded.shape.reads)
         return predict(loaded.head, batcher, loaded.shape.answers, on_scene)
     finally:
         torch.set_num_threads(threads)

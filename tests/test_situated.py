@@ -113,7 +113,7 @@ def test_centres_and_views_from_their_cameras():
 
 def test_what_says_where_to_look_does_not_turn_with_the_agent(rooms, features):
     samples = rooms[1][:6]
-    batcher = Batcher(samples, PosedFeatures(features, replace(SMALL, ways=True)), SMALL, ("interaction",))
+    batcher = Batcher(samples, PosedFeatures(features, replace(SMALL, ways=True)), ("interaction",))
     turn = 0.7
     place, bearings, _, way = place_codes(batcher(range(6)))
     turned = place_codes(batcher(range(6), turns=np.full(6, turn)))
@@ -230,15 +230,11 @@ def test_answers_do_not_depend_on_company(rooms, features, tmp_path):
     samples = rooms[1]
     posed = PosedFeatures(features, loaded.shape.settings)
     answers, reads = loaded.shape.answers, loaded.shape.reads
-    whole = predict(loaded.head, Batcher(samples, posed, loaded.shape.settings, reads), answers)
+    whole = predict(loaded.head, Batcher(samples, posed, reads), answers)
     order = np.random.default_rng(0).permutation(len(samples))
-    shuffled = predict(
-        loaded.head, Batcher([samples[k] for k in order], posed, loaded.shape.settings, reads), answers
-    )
+    shuffled = predict(loaded.head, Batcher([samples[k] for k in order], posed, reads), answers)
     one_room = [k for k, sample in enumerate(samples) if sample.scan_id == "room03"]
-    alone = predict(
-        loaded.head, Batcher([samples[k] for k in one_room], posed, loaded.shape.settings, reads), answers
-    )
+    alone = predict(loaded.head, Batcher([samples[k] for k in one_room], posed, reads), answers)
     for name, logits in whole.items():
         np.testing.assert_array_equal(shuffled[name], logits[order])
         np.testing.assert_array_equal(alone[name], logits[one_room])

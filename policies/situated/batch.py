@@ -15,7 +15,6 @@ from torch import Tensor
 from policies.situated.features import SceneFeatures
 from policies.situated.posed import PosedFeatures, by_scene
 from policies.situated.samples import Sample
-from policies.situated.settings import HeadSettings
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class Batcher:
 
     Args:
         samples: all that may be asked for; those of one scene share what is computed for it.
-        posed: features with poses.
-        settings: the head's.
+        posed: features with poses; None for heads that see none.
+        fields: of a sample's text that are read.
         categories: names that ``counts`` shall index; none leaves them out.
     """
 
@@ -64,11 +63,10 @@ class Batcher:
         self,
         samples: Sequence[Sample],
         posed: PosedFeatures | None,
-        settings: HeadSettings,
         fields: Sequence[str],
         categories: Sequence[str] = (),
     ) -> None:
-        self.samples, self.posed, self.settings = list(samples), posed, settings
+        self.samples, self.posed = list(samples), posed
         self._texts = [sample.text(fields) for sample in self.samples]
         self._groups = by_scene(self.samples)
         self._place = {k: row for group in self._groups.values() for row, k in enumerate(group)}

@@ -31,6 +31,8 @@ _IN_MEMORY = 768 * 2**20
 """Bytes of features that stay in memory."""
 _THIN = 2
 """Every so many pixels of a view draw the plan."""
+_ARRAYS = ("tokens", "cls", "centres", "feet", "seen", "counts")
+"""Fields of `SceneFeatures` that a file holds as they are."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class SceneFeatures:
     @property
     def nbytes(self) -> int:
         """Bytes it holds."""
-        return sum(a.nbytes for a in (self.tokens, self.cls, self.centres, self.counts, self.plan.cells))
+        return sum(getattr(self, name).nbytes for name in _ARRAYS) + self.plan.cells.nbytes
 
 
 class FeatureFolder:
@@ -173,7 +175,7 @@ class FeatureFolder:
             tokens=tokens.reshape(-1, tokens.shape[-1]).astype(np.float16),  # (V, P, C) -> (K, C)
             cls=encoded["cls"].astype(np.float16),
             centres=centres.reshape(-1, 3).astype(np.float32),
-            feet=_feet(centres, points, valid, stored.scene_from_camera).reshape(-1, 2).astype(np.float32),
+            feet=_feet(centres, stored.scene_from_camera).reshape(-1, 2).astype(np.float32),
             seen=seen.reshape(-1),
             counts=_category_counts(stored, size, side, len(file.words.categories)),
             categories=file.words.categories if stored.category_ids is not None else (),
@@ -193,7 +195,7 @@ def patch_centres(points: np.ndarray, valid: np.ndarray, side: int) -> tuple[np.
 
 
 def seen_from(points: np.ndarray, valid: np.ndarray, poses: np.ndarray | None) -> np.ndarray:
-    """Point maps (V, H, W, 3) each from its own camera: x where it looks, z up, the origin on the ground below it.
+    """Point maps (V, H, W, 3) each from its own camera: x where it looks, the origin below it, heights the scene's.
 
     Without poses the origin is below the mean of the view's points, and the axes stay the scene's.
     """
@@ -217,7 +219,7 @@ def to_agent(points: np.ndarray, location: Sequence[float], yaw: float) -> np.nd
     return moved @ turn
 
 
-def _feet(centres: np.ndarray, points: np.ndarray, valid: np.ndarray, poses: np.ndarray | None) -> np.ndarray:
+def _feet(centres: np.ndarray, poses: np.ndarray | None) -> np.ndarray:
     """(V, P, 2): the centres moved by 0.3 m towards the camera, off the wall that they hang on."""
     if poses is None:
         return centres[..., :2]
@@ -253,9 +255,6 @@ def _digest(path: Path) -> str:
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror})") from error
     return _DIGESTS[key]
-
-
-_ARRAYS = ("tokens", "cls", "centres", "feet", "seen", "counts")
 
 
 def _write(path: Path, features: SceneFeatures) -> None:

@@ -131,9 +131,9 @@ def _sees(cells: np.ndarray, r0: int, c0: int, r1: int, c1: int) -> float:
         r = math.floor(r0 + (r1 - r0) * k / steps + 0.5)
         c = math.floor(c0 + (c1 - c0) * k / steps + 0.5)
         kind = cells[r, c]
-        if kind == 2:
+        if kind == _BLOCKED:
             return -1.0
-        total += 1.0 if kind == 0 else 2.0
+        total += 1.0 if kind == _FREE else _UNSEEN_COST
     return total / steps * length if steps else 0.0
 
 
@@ -204,10 +204,10 @@ def _wave(cells: np.ndarray, row: int, column: int, farthest: float) -> tuple[np
                 nr, nc = r + dr, c + dc
                 if not (dr or dc) or not (0 <= nr < rows and 0 <= nc < columns):
                     continue
-                if cells[nr, nc] == 2 or done[nr, nc]:
+                if cells[nr, nc] == _BLOCKED or done[nr, nc]:
                     continue
                 pr, pc = p // columns, p % columns
-                guess = cost[pr, pc] + math.hypot(nr - pr, nc - pc) * (1.0 if cells[nr, nc] == 0 else 1.5)
+                guess = cost[pr, pc] + math.hypot(nr - pr, nc - pc) * (1.0 if cells[nr, nc] == _FREE else 1.5)
                 if guess < cost[nr, nc]:
                     cost[nr, nc] = guess
                     parent[nr, nc] = p

@@ -128,8 +128,7 @@ class PosedFeatures:
         patches, tokens = [], []
         for place, turn in zip(location, yaw, strict=True):
             gap = np.where(seen, np.linalg.norm(centres - place[:2], axis=-1), np.inf)  # (V, P)
-            gap[~seen.any(1)] = 1e9
-            chosen = np.argsort(np.median(np.where(seen, gap, np.inf), axis=1), kind="stable")[:count]
+            chosen = np.argsort(np.median(gap, axis=1), kind="stable")[:count]
             moved = to_agent(points[chosen], place.tolist(), float(turn)) * valid[chosen][..., None]
             found = self.features.backbone.encode(moved.astype(np.float32), valid[chosen])["patch_tokens"]
             tokens.append(found.reshape(-1, found.shape[-1]).astype(np.float16))  # (v, P, C) -> (v P, C)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,7 +60,8 @@ class Sample:
 class Answers:
     """What a head may answer: its outputs by name, each with its classes."""
 
-    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]]
+    """By output."""
 
     @classmethod
     def directions(cls) -> Answers:

@@ -127,13 +127,13 @@ class HeadTraining:
             kept = [s for s in samples if s.scan_id not in out_scans]
             chosen_on = [s for s in samples if s.scan_id in out_scans]
         self.grounding = settings.kind == "situated" and training.grounding > 0
-        self.categories = self._categories(features, kept) if self.grounding and features is not None else ()
-        self.batcher = Batcher(kept, posed, settings, reads, self.categories)
-        self.selection = Batcher(chosen_on, posed, settings, reads)
+        self.frequency = category_pixels(features, kept) if self.grounding and features is not None else {}
+        self.batcher = Batcher(kept, posed, reads, list(self.frequency))
+        self.selection = Batcher(chosen_on, posed, reads)
         self.groups = list(by_scene(kept).values())
         tower = None
         if settings.text == "mini" and settings.kind != "pose_only":
-            texts = [s.text(reads) for s in kept] + [*self.categories] * 2
+            texts = [s.text(reads) for s in kept] + [*self.frequency] * 2
             tower = mini_tower(texts, text_weights, seed=training.seed)
         width, embedding, backbone = 1, 1, ""
         if posed is not None and features is not None:
@@ -258,22 +258,12 @@ class HeadTraining:
         loss = answer_loss(head.answer(batch, patches), targets, self.loss)
         if batch.counts is None:
             return loss
-        named = head.grounding_loss(patches, batch.counts, list(self.categories), self._category_weights())
+        named = head.grounding_loss(patches, batch.counts, list(self.frequency), self._category_weights())
         return loss + self.training.grounding * named
-
-    def _categories(self, features: FeatureFolder, samples: Sequence[Sample]) -> tuple[str, ...]:
-        """The categories of the training scenes, and how often each is seen."""
-        seen: dict[str, float] = {}
-        for scan in sorted({s.scan_id for s in samples}):
-            scene = features[scan]
-            for name, count in zip(scene.categories, scene.counts.sum(0, dtype=np.float64), strict=True):
-                seen[name] = seen.get(name, 0.0) + float(count)
-        self._frequency = {name: count for name, count in sorted(seen.items()) if count > 0}
-        return tuple(self._frequency)
 
     def _category_weights(self) -> Tensor:
         """(W,) inverse roots of frequencies, 1 on average."""
-        weights = torch.tensor(list(self._frequency.values())).rsqrt()
+        weights = torch.tensor(list(self.frequency.values())).rsqrt()
         return weights / weights.mean()
 
     def _measure(self) -> dict[str, float]:
@@ -296,7 +286,7 @@ class HeadTraining:
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for number, moments in state.items():
             tensors |= {f"adam.{number}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-        self._log = [*self._log, line]
+        self._log.append(line)
         facts = {
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
@@ -305,6 +295,9 @@ class HeadTraining:
             "config": self.config,
         }
         write_weights(self.folder / CHECKPOINT, CHECKPOINT_FORMAT, tensors, facts)
+        self._write_log()
+
+    def _write_log(self) -> None:
         write_text(self.folder / LOG, "".join(json.dumps(entry) + "\n" for entry in self._log))
 
     def _resume(self) -> None:
@@ -316,12 +309,9 @@ class HeadTraining:
                 found = json.loads(config.read_text())
             except ValueError as error:
                 raise FileError(config, f"is no JSON ({error}); name another --out") from error
-            if found != json.loads(json.dumps(self.config)):
-                names = sorted(
-                    k
-                    for k in {*found, *self.config}
-                    if found.get(k) != json.loads(json.dumps(self.config)).get(k)
-                )
+            ours = json.loads(json.dumps(self.config))
+            if found != ours:
+                names = sorted(k for k in {*found, *ours} if found.get(k) != ours.get(k))
                 raise SettingError(
                     f"{self.folder} holds a run of other settings ({', '.join(names)}); name another --out"
                 )
@@ -344,6 +334,17 @@ class HeadTraining:
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         self.epoch, self.best_epoch = file.config["epoch"], file.config["best_epoch"]
         self.best_score, self._log = file.config["best_score"], file.config["log"]
+        self._write_log()  # a kill may have come between the checkpoint and its line
+
+
+def category_pixels(features: FeatureFolder, samples: Sequence[Sample]) -> dict[str, float]:
+    """How many pixels of each category the scenes of the samples show, of those that are seen, by name in order."""
+    seen: dict[str, float] = {}
+    for scan in sorted({s.scan_id for s in samples}):
+        scene = features[scan]
+        for name, count in zip(scene.categories, scene.counts.sum(0, dtype=np.float64), strict=True):
+            seen[name] = seen.get(name, 0.0) + float(count)
+    return {name: count for name, count in sorted(seen.items()) if count > 0}
 
 
 def fields_read(settings: HeadSettings, answers: Answers) -> tuple[str, ...]:
