@@ -73,12 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command.execute(_parse(name, command.Config, rest))
     except UserError as error:
         return _fail(str(error))
-    except _TerminatedError:
-        _say("pomagym: stopped by SIGTERM; what was finished is kept")
-        return 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        _say("pomagym: stopped by Ctrl-C; what was finished is kept")
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as stop:
+        return _stopped(stop)
+    except SystemError as error:  # what comes of an interrupt at the very moment that numba's code returns
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        return _stopped(error.__cause__)
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -95,6 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 class _TerminatedError(KeyboardInterrupt):
     """SIGTERM, as of a batch system: handled wherever Ctrl-C is."""
+
+
+def _stopped(stop: KeyboardInterrupt) -> int:
+    """Say what stopped the command; returns the exit code."""
+    name, number = (
+        ("SIGTERM", signal.SIGTERM) if isinstance(stop, _TerminatedError) else ("Ctrl-C", signal.SIGINT)
+    )
+    _say(f"pomagym: stopped by {name}; what was finished is kept")
+    return 128 + number
 
 
 def _end_on_sigterm() -> Any:

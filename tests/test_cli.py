@@ -203,6 +203,23 @@ def test_bad_input_ends_in_one_line_that_says_what_is_wrong(capfd, tmp_path, mon
     assert not list(tmp_path.rglob("*.json*"))  # nothing is left behind
 
 
+@pytest.mark.parametrize(
+    ("sent", "code", "said"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_an_interrupt_inside_compiled_code_is_one_too(capfd, monkeypatch, sent, code, said):
+    """numba's dispatcher returns with the interrupt set: Python makes a SystemError of it, the interrupt its cause."""
+
+    def execute(_):
+        try:
+            signal.raise_signal(sent)
+        except KeyboardInterrupt as stop:
+            raise SystemError("CPUDispatcher(...) returned a result with an exception set") from stop
+
+    monkeypatch.setattr("pomagym.doctor.execute", execute)
+    found, _, err = finish(capfd, ["doctor"])
+    assert (found, err) == (code, f"pomagym: stopped by {said}; what was finished is kept\n")
+
+
 def test_damaged_files_are_named(capfd, tmp_path, house):
     mesh = tmp_path / "cut.glb"
     mesh.write_bytes(Path(house).read_bytes()[:200])
