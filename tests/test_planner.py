@@ -7,13 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from flat_room import HALF, WALL, room_env, room_episode, room_simulator
+from flat_room import GAP, HALF, SOFA, WALL, room_env, room_episode, room_simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.rollout import run_episode
-from envs.embodiment import AgentSpec
-from policies.mapping.frontiers import frontier_cells
+from envs.embodiment import AgentSpec, agent_preset
+from envs.episodes.view_points import ViewPointSettings, object_goals
+from envs.objectnav import ObjectNavEnv
+from policies.greedy_follower import FORWARD, LEFT, RIGHT, STOP
+from policies.mapping.follower import WayFollower
+from policies.mapping.frontiers import frontier_gains
 from policies.mapping.metric_map import CELL, GRAZING, MetricMap
 from policies.mapping.path import best_turn, find_nearest, find_way, way_costs, waypoint
 from policies.mapping.poses import PointMapPlacer, planar_pose, resect
@@ -109,6 +113,15 @@ def test_the_nearest_of_many_goals_is_taken():
     assert find_nearest(open_map(), (10, 40), np.zeros_like(goals)).shape == (0, 2)
 
 
+def test_a_goal_that_is_dear_to_end_at_is_taken_where_the_others_are_farther_by_more():
+    losses = np.full((80, 80), np.inf, np.float32)
+    losses[10, 60], losses[10, 10] = 15.0, 0.0
+    assert tuple(find_nearest(open_map(), (10, 40), losses)[-1]) == (10, 10)  # 30 against 20 + 15
+    losses[10, 60] = 5.0
+    assert tuple(find_nearest(open_map(), (10, 40), losses)[-1]) == (10, 60)  # 30 against 20 + 5
+    assert find_nearest(open_map(), (10, 40), np.full_like(losses, np.inf)).shape == (0, 2)
+
+
 def test_straight_lines_reach_as_far_as_nothing_is_in_the_way():
     cost = wall_with_gap(40, 40)
     way = find_way(cost, (30, 20), (50, 20))
@@ -174,6 +187,103 @@ def test_every_frame_lays_the_same_points_in_the_same_place(frame):
     assert np.allclose(placed[Frame.AGENT], placed[frame], atol=5e-3)
 
 
+def map_after(actions, frame, episode):
+    """The map of a planner that looked on while these actions were taken in the flat room."""
+    env = room_env(episode, frame=frame, size=(48, 64))
+    observation, _ = env.reset()
+    planner = Planner()
+    planner.reset(env, np.random.default_rng(0))
+    planner.act(observation)
+    for action in actions:
+        observation = env.step(action)[0]
+        planner.act(observation)
+    env.close()
+    return planner.map
+
+
+@pytest.mark.parametrize("frame", [frame for frame in Frame if frame is not Frame.AGENT])
+def test_every_frame_gives_the_same_map(frame):
+    episode = room_episode(start=(-1.0, 0.0, 1.0), goal=(-4.5, 0.0, 4.5), heading=0.7)
+    actions = [LEFT, FORWARD, LEFT, FORWARD, FORWARD, RIGHT, RIGHT, FORWARD]
+    ours, theirs = map_after(actions, Frame.AGENT, episode), map_after(actions, frame, episode)
+
+    def cells(world, layer):
+        return set(map(tuple, (np.argwhere(layer) + world.origin).tolist()))
+
+    for layer in ("obstacles", "seen"):
+        a, b = (
+            cells(world, world.obstacles() if layer == "obstacles" else world.seen)
+            for world in (ours, theirs)
+        )
+        assert len(a) > 100
+        assert len(a ^ b) <= 0.02 * len(a | b)  # points on the border of two cells may fall in either
+    assert theirs.floor_here == pytest.approx(ours.floor_here, abs=5e-3)
+
+
+@pytest.mark.parametrize("frame", list(Frame))
+def test_what_stands_beside_the_agent_is_not_what_it_stands_on_in_any_frame(frame):
+    env = room_env(room_episode(heading=0.3), frame=frame)
+    observation, _ = env.reset()
+    planner = Planner()
+    planner.reset(env, np.random.default_rng(0))
+    world = planner.map
+    planner.act(observation)
+    i, j = world.cell_of(0.0, 0.0)
+    # As if all it had seen about its feet were the seat of a chair; then it looks again.
+    world.floor[i - 6 : i + 7, j - 6 : j + 7] = 0.45
+    observation = env.step(LEFT)[0]
+    planner.act(observation)
+    env.close()
+    assert -0.2 <= world.floor_here < 0.06
+
+
+def test_the_base_is_as_high_above_the_start_as_the_view_shows():
+    env = room_env(room_episode(heading=0.3), frame=Frame.EPISODE)
+    observation, _ = env.reset()
+    placer = PointMapPlacer(Frame.EPISODE, env.camera, env.agent.camera_height)
+    pose, transform = planar_pose(observation), np.eye(3, 4)
+    risen = {**observation, "point_map": observation["point_map"] + np.float32((0.0, 0.0, 0.3))}
+    assert placer.base_height(observation, pose, transform) == pytest.approx(0.0, abs=1e-3)
+    assert placer.base_height(risen, pose, transform) == pytest.approx(0.3, abs=1e-3)
+    agent_frame = PointMapPlacer(Frame.AGENT, env.camera, env.agent.camera_height)
+    assert agent_frame.base_height(observation, pose, transform) is None
+    env.close()
+
+
+def test_what_covers_the_floor_before_its_feet_is_an_obstacle_until_floor_is_seen_there():
+    placer = PointMapPlacer(Frame.AGENT, CAMERA, HEIGHT)
+    pose = (1.0, 2.0, math.pi / 2)  # it looks along +y
+    there = placer.place({}, pose)
+    assert there is not None
+    floor, valid = slope_view(0.0)
+    seen = {"point_map": floor, "valid": valid}
+    assert placer.too_near(seen, pose, there, 0.5, 0.2).shape == (0, 2)
+
+    valid = valid.copy()
+    valid[-10:, : CAMERA.width // 2] = False  # the left half is nearer than the camera measures
+    places = placer.too_near({**seen, "valid": valid}, pose, there, 0.5, 0.2)
+    assert len(np.unique(places[:, 0])) >= CAMERA.width // 2
+    assert (places[:, 0] < 1.0).all()
+    assert places[:, 1].min() == pytest.approx(2.3)
+    assert 2.35 <= places[:, 1].max() <= 2.4
+
+    bed = np.where(
+        floor[..., 2:] < 0.01, floor * 0.6 + np.float32((0.0, 0.0, 0.5)), floor
+    )  # its top, 0.5 m high
+    found = placer.too_near({**seen, "point_map": bed}, pose, there, 0.5, 0.2)
+    nearest = float(bed[-1, :, 0].min())
+    assert found[:, 1].min() == pytest.approx(2.3)
+    assert found[:, 1].max() == pytest.approx(2.0 + nearest, abs=CELL)
+    assert placer.too_near({**seen, "point_map": bed}, pose, there, 0.5, 0.6).shape == (0, 2)
+
+    world = MetricMap(0.1, 0.2, 1.5)
+    world.integrate(floor, np.zeros_like(valid), there, pose[:2], base=None, too_near=places)
+    assert world.obstacles()[world.cell_of(*places[0])]
+    from_afar = placer.place({}, (1.0, 0.5, math.pi / 2))
+    world.integrate(floor, np.ones_like(valid), from_afar, (1.0, 0.5), base=None)
+    assert not world.obstacles()[world.cell_of(0.9, 2.3)]
+
+
 # The map.
 
 
@@ -182,7 +292,7 @@ def see(world, *, position=(2.0, 0.0, 1.0), heading=0.0, size=(96, 96)):
     env = room_env(room_episode(start=position, heading=heading), size=size)
     observation, _ = env.reset()
     env.close()
-    world.integrate(observation["point_map"], observation["valid"], np.eye(3, 4), (0.0, 0.0), align=True)
+    world.integrate(observation["point_map"], observation["valid"], np.eye(3, 4), (0.0, 0.0), base=None)
     return observation
 
 
@@ -244,7 +354,7 @@ def test_an_agent_that_stands_still_does_not_rise():
     points, valid = slope_view(0.0)
     for base in (0.0, 0.16):
         seen = points - np.array([0.0, 0.0, base], np.float32)
-        world.integrate(seen, valid, np.eye(3, 4), (0.0, 0.0), align=True)
+        world.integrate(seen, valid, np.eye(3, 4), (0.0, 0.0), base=None)
     assert world.drift == 0.0
 
 
@@ -263,7 +373,7 @@ def slope_view(rise, *, base=0.0):
 def test_a_ramp_is_floor_although_it_rises_above_what_the_agent_climbs():
     world = MetricMap(0.1, 0.2, 1.5)
     points, valid = slope_view(0.2)
-    world.integrate(points, valid, np.eye(3, 4), (0.0, 0.0), align=True)
+    world.integrate(points, valid, np.eye(3, 4), (0.0, 0.0), base=None)
     height = world.floor[world.cell_of(2.9, 0.0)]
     rows = [world.cell_of(x, 0.0) for x in np.arange(1.2, 4.0, CELL)]
     assert not world.obstacles()[tuple(np.array(rows).T)].any()
@@ -276,7 +386,7 @@ def test_the_agents_rise_is_read_off_the_floor():
     points, valid = slope_view(0.0)
     for step, base in enumerate((0.0, 0.16, 0.1)):
         seen = points - np.array([0.0, 0.0, base], np.float32)
-        world.integrate(seen, valid, np.eye(3, 4), (0.02 * step, 0.0), align=True)
+        world.integrate(seen, valid, np.eye(3, 4), (0.02 * step, 0.0), base=None)
         assert world.drift == pytest.approx(base, abs=0.015)
 
 
@@ -288,11 +398,24 @@ def test_frontiers_lie_between_what_was_seen_and_the_unknown_only():
     obstacles = np.zeros_like(seen)
     seen[20:60, 20:60] = True
     obstacles[20:60, 60:64] = True  # a wall along one side
-    found = frontier_cells(seen, obstacles, np.zeros_like(seen))
-    assert found[20:24, 30].all()
-    assert not found[30:50, 30:59].any()
-    assert not found[obstacles].any()
-    assert not frontier_cells(seen, obstacles, np.ones_like(seen)).any()
+    gains = frontier_gains(seen, obstacles, np.zeros_like(seen))
+    assert (gains[20:24, 30] > 0).all()
+    assert not gains[30:50, 30:59].any()
+    assert not gains[obstacles].any()
+    assert not frontier_gains(seen, obstacles, np.ones_like(seen)).any()
+
+
+def test_a_frontier_gains_the_unknown_ground_that_hangs_together_with_it():
+    seen = np.zeros((80, 80), np.bool_)
+    obstacles = np.ones_like(seen)
+    obstacles[20:60, 20:60] = False
+    seen[20:60, 20:48] = True  # beyond lies a strip of 40 x 12 cells, 2 x 0.6 m
+    gains = frontier_gains(seen, obstacles, np.zeros_like(seen))
+    assert np.unique(gains).tolist() == [0.0, pytest.approx(2.0 * 0.6)]
+    obstacles[:, 48:52] = True
+    obstacles[36:48, 48:52] = False  # now behind a door of 0.6 m, a part of it farther away than 2 m
+    gains = frontier_gains(seen, obstacles, np.zeros_like(seen))
+    assert gains[40, 47] == pytest.approx(2.0 * 0.4 + 0.6 * 0.2)
 
 
 # The policy.
@@ -373,3 +496,122 @@ def test_it_says_what_it_misses():
     with pytest.raises(SettingError, match="objectgoal"):
         policy.act({n: v for n, v in observation.items() if n != "pointgoal_with_gps_compass"})
     env.close()
+
+
+# Objects.
+
+
+@pytest.fixture(scope="module")
+def searcher():
+    """The simulator of the ObjectNav body, and the goals of sofa and chair in the flat room."""
+    simulator = room_simulator(agent_preset("objectnav-hm3d"))
+    settings = ViewPointSettings(cell=0.2)
+    yield simulator, {name: object_goals(simulator, name, settings) for name in ("sofa", "chair")}
+    simulator.close()
+
+
+def look_for(searcher, category, *, start, heading, goals=None, **settings):
+    """Search the flat room; the record, the planner, and all actions."""
+    simulator, known = searcher
+    episode = replace(
+        room_episode(start=start, heading=heading),
+        goals=known[goals or category],
+        object_category=category,
+    )
+    env = ObjectNavEnv(
+        episodes=[episode],
+        simulator=simulator,
+        size=(48, 64),
+        categories=("chair", "bed", "sofa"),
+        semantic=True,
+        success_distance=0.2,
+        **settings,
+    )
+    actions = []
+
+    class Recorded(Planner):
+        def act(self, observation):
+            actions.append(super().act(observation))
+            return actions[-1]
+
+    planner = Recorded()
+    record = run_episode(env, planner, episode_id="e")
+    env.close()
+    return record, planner, actions
+
+
+def distance_to_box(point, box):
+    return float(np.linalg.norm(np.maximum(0.0, np.maximum(box[0] - point, point - box[1]))))
+
+
+def test_an_object_behind_its_back_is_found_by_looking_round_and_approached_straight(searcher):
+    record, _, actions = look_for(searcher, "sofa", start=(-3.5, 0.0, 2.0), heading=math.pi)
+    assert record["success"] == 1.0
+    assert record["spl"] > 0.85
+    assert actions[0] == LEFT
+    assert actions[-1] == STOP
+    # From 5 m before the sofa to 0.9 m before it, in steps of 0.25 m.
+    assert actions.count(FORWARD) <= 18
+
+
+def test_an_object_behind_a_wall_is_found_round_its_end(searcher):
+    record, planner, _ = look_for(searcher, "sofa", start=(2.0, 0.0, -3.5), heading=0.0)
+    assert record["success"] == 1.0
+    assert record["collisions"] == 0
+    assert record["path_length"] > 2 * (GAP + 2.0)  # there and back along the wall
+    cells = (planner.search.cells + 0.5) * CELL
+    # In the map x leads along -z and y along -x from the start.
+    world = np.stack([2.0 - cells[:, 1], np.zeros(len(cells)), -3.5 - cells[:, 0]], axis=1)
+    assert max(distance_to_box(point, SOFA) for point in world) < 2 * CELL
+
+
+def test_it_does_not_stop_at_a_wall_that_the_object_stands_behind():
+    world = MetricMap(0.18, 0.2, 0.88)
+    for corner in (-3.0, 3.0):  # the map is to hold them
+        world.cell_of(corner, corner)
+    world.obstacle_seen_from[world.cell_of(0.3, 0.0)[0], :] = 1.0
+    cells = np.array([[round(0.7 / CELL), 0]])
+    places = world.around(cells, 0.75)
+    before, behind = world.cell_of(0.0, 0.0), world.cell_of(1.2, 0.0)
+    assert places[before]
+    assert places[behind]
+    clear = world.in_view(places, cells)
+    assert not clear[before]
+    assert clear[behind]
+
+
+def test_for_what_is_not_there_it_looks_everywhere_and_stops(searcher):
+    record, planner, actions = look_for(
+        searcher, "bed", start=(2.0, 0.0, -3.5), heading=0.0, goals="sofa", max_steps=500
+    )
+    assert record["success"] == 0.0
+    assert actions[-1] == STOP
+    assert not len(planner.search.cells)
+    world = planner.map
+    seen = []
+    for x in np.arange(-4.7, 4.8, 0.2):
+        for z in np.arange(-4.7, 4.8, 0.2):
+            place = np.array([x, 0.0, z])
+            if abs(x) > 0.3 and distance_to_box(place, SOFA) > 0.2 and not (x > 3.2 and z > 3.2):
+                seen.append(world.seen[world.cell_of(-3.5 - z, 2.0 - x)])
+    assert np.mean(seen) > 0.97
+
+
+def test_wedged_in_it_tries_every_direction_once():
+    agent = agent_preset("objectnav-hm3d")
+    world = MetricMap(agent.radius, agent.max_climb, agent.height)
+    follower = WayFollower(world, agent, np.random.default_rng(0))
+    yaw, tried = 0.0, []
+    for _ in range(80):
+        follower.notice((0.0, 0.0, yaw))
+        world.forget_bumps()
+        follower.key = None
+        action = follower.towards(pose := (0.0, 0.0, yaw), 3.0, 0.0)
+        follower.acted(pose, action)
+        if action == FORWARD:
+            tried.append(round(math.degrees(yaw)) % 360)
+            if len(tried) == 12:
+                break
+        else:
+            yaw += math.radians(30.0) * (1 if action == LEFT else -1)
+    assert sorted(tried) == list(range(0, 360, 30))

@@ -13,8 +13,11 @@ from policies.mapping.path import best_turn, find_nearest, find_way, way_costs, 
 
 _TURN_COST = 0.004
 """What a turn costs beside the way, metres."""
-_HELD_BACK = 0.35
-"""A step that comes less far than this share of its length along the heading ran into something."""
+_HELD_BACK, _STOPPED_SHORT = 0.35, 0.95
+"""A step that comes less far than this share of its length along the heading ran into something: while sliding, and
+where the agent stops at what it meets."""
+_SAME_PLACE = 0.02
+"""An agent that came less far has not left its place, metres."""
 _STALE = 20
 """A way is looked for anew after so many actions at the latest."""
 _DEARER = 0.5
@@ -40,6 +43,7 @@ class WayFollower:
     def __init__(self, world: MetricMap, agent: AgentSpec, rng: np.random.Generator) -> None:
         self._map, self._rng = world, rng
         self._step, self._turn = agent.forward_step, math.radians(agent.turn_angle)
+        self._held_back = self._step * (_HELD_BACK if agent.allow_sliding else _STOPPED_SHORT)
         self._way = np.zeros((0, 2), np.int64)
         self.key: object = None
         """Where the way leads to, as the caller named it."""
@@ -47,6 +51,8 @@ class WayFollower:
         self._costs = np.zeros(0)
         self._before: Pose | None = None
         self._stepped = False
+        self._slides = agent.allow_sliding
+        self._vain: list[float] = []
         self._escape: list[int] = []
         self._centre = (0.0, 0.0)
         self._stayed = 0
@@ -61,9 +67,14 @@ class WayFollower:
         if self._before is not None and self._stepped:
             x, y, yaw = self._before
             along = (pose[0] - x) * math.cos(yaw) + (pose[1] - y) * math.sin(yaw)
-            if along < _HELD_BACK * self._step:
+            if math.dist((x, y), pose[:2]) > _SAME_PLACE:
+                self._vain.clear()
+            if along < self._held_back:
                 self._map.bump(pose[0], pose[1], yaw)
+                self._vain.append(yaw)
                 self.key = None
+                if not self._slides:
+                    self._escape = self._untried(pose[2]) if len(self._vain) > 1 else []
         if math.dist(pose[:2], self._centre) > _CIRCLE:
             self._centre, self._stayed = (pose[0], pose[1]), 0
         self._stayed += 1
@@ -96,17 +107,17 @@ class WayFollower:
         return self._follow(pose, (x, y))
 
     def towards_any(self, pose: Pose, key: object, goals: np.ndarray) -> int | None:
-        """The next action towards the nearest of the cells ``goals`` (I, J) bool; None where none can be reached.
+        """The next action towards the nearest of the goals; None where none can be reached.
 
         Args:
             pose: the agent's.
             key: the way is kept as long as this is the same and nothing comes into it.
-            goals: where to.
+            goals: where to, as `find_nearest` takes them.
         """
         if self._escape:
             return self._escape.pop(0)
         start = self._map.cell_of(*pose[:2])
-        if self._is_stale(key, start) or not goals[tuple(self._way[-1] - self._map.origin)]:
+        if self._is_stale(key, start) or not _is_goal(goals, self._way[-1] - self._map.origin):
             way = find_nearest(self._map.cost, start, goals)
             if not len(way) and self._map.forget_bumps():  # it may have walled itself in
                 way = find_nearest(self._map.cost, start, goals)
@@ -148,4 +159,29 @@ class WayFollower:
         turns = best_turn(
             self._map.cost, place, pose[2], target, step=self._step, turn=self._turn, turn_cost=_TURN_COST
         )
+        if turns == 0 and not self._slides and self._is_vain(pose[2]):
+            self._escape = self._untried(pose[2])
+            return self._escape.pop(0)
         return FORWARD if turns == 0 else LEFT if turns > 0 else RIGHT
+
+    def _is_vain(self, yaw: float) -> bool:
+        """Whether a step that way failed from here."""
+        return any(abs(math.remainder(yaw - other, 2 * math.pi)) < 0.5 * self._turn for other in self._vain)
+
+    def _untried(self, yaw: float) -> list[int]:
+        """The turns to the next direction that was not tried from here, and a step.
+
+        An agent that stops at the border of where it can be may be wedged in there: few directions lead out.
+        """
+        for turns in range(1, math.floor(math.pi / self._turn + 1e-6) + 1):
+            for side, action in ((1, LEFT), (-1, RIGHT)):
+                if not self._is_vain(yaw + side * turns * self._turn):
+                    return [action] * turns + [FORWARD]
+        self._vain.clear()
+        return [FORWARD]
+
+
+def _is_goal(goals: np.ndarray, cell: np.ndarray) -> bool:
+    """Whether a way that leads to that cell (2,) leads to one of the goals of `find_nearest`."""
+    value = goals[tuple(cell)]
+    return bool(value) if goals.dtype == np.bool_ else bool(np.isfinite(value))

@@ -33,6 +33,8 @@ _STILL = 0.01
 """An agent that came less far (metres) has not risen."""
 _FLOOR_ABOVE_BASE = 0.05
 """How far the floor may seem to lie above the agent's base, metres."""
+_BEFORE_OBJECT = 3
+"""Obstacles so many cells before an object are taken for a part of it."""
 _SAME_BARRIER, _MOST_DOUBLINGS = 0.6, 3
 """Nearer to each other than this (metres) two bumps are one barrier's; its width is doubled so often at most."""
 
@@ -80,7 +82,8 @@ class MetricMap:
         map_from_points: np.ndarray,
         position: tuple[float, float],
         *,
-        align: bool,
+        base: float | None,
+        too_near: np.ndarray | None = None,
     ) -> None:
         """Enter one view.
 
@@ -89,14 +92,17 @@ class MetricMap:
             valid: (H, W) bool.
             map_from_points: transform (3, 4) to the map.
             position: the agent's, metres.
-            align: whether heights count from the agent's base, so that they must be fitted to the floor seen before.
+            base: height of the agent's base in the map, metres; None where the points' heights count from it, so that
+                they must be fitted to the floor seen before.
+            too_near: (K, 2) x and y, metres, where something stands that is too near to be measured; it counts as an
+                obstacle until floor is seen there.
         """
         reach = math.ceil(REACH / CELL) + 1
         i, j = math.floor(position[0] / CELL), math.floor(position[1] / CELL)
         transform = np.ascontiguousarray(map_from_points, dtype=np.float64)
         low, high = _extent(points, valid, transform, i, j, reach)
         self._hold(*(min(low[0], i), min(low[1], j), max(high[0], i), max(high[1], j)))
-        if align:
+        if base is None:
             transform = transform.copy()
             transform[2, 3] += self.drift
             if self._before is not None and math.dist(self._before, position) > _STILL:
@@ -108,11 +114,12 @@ class MetricMap:
                 transform[2, 3] += step
                 self.drift += step
             self._before = position
+            base = self.drift
         i, j = i - int(self.origin[0]), j - int(self.origin[1])
         self.floor_here = _floor_around(self.floor, i, j, self.floor_here)
-        if align:  # a chair beside the agent is not what it stands on
-            low, high = self.drift - self._climb, self.drift + _FLOOR_ABOVE_BASE
-            self.floor_here = min(max(self.floor_here, low), high)
+        # A chair beside the agent is not what it stands on.
+        self.floor_here = min(max(self.floor_here, base - self._climb), base + _FLOOR_ABOVE_BASE)
+        _fill_discs(self.seen, np.array([[i, j]]), self._radius / CELL)  # the agent stands there
         fresh, cleared = _enter(
             points,
             valid,
@@ -129,6 +136,14 @@ class MetricMap:
         )
         if len(cleared):
             _recost(cleared, self.obstacle_seen_from, self.bumped, self.cost, self._costs)
+        if too_near is not None and len(too_near):
+            cells = np.unique(np.floor(too_near / CELL).astype(np.int64) - self.origin, axis=0)
+            unknown = np.isinf(self.floor_seen_from[tuple(cells.T)]) & np.isinf(
+                self.obstacle_seen_from[tuple(cells.T)]
+            )
+            cells = cells[unknown].astype(np.int32)
+            self.obstacle_seen_from[tuple(cells.T)] = REACH
+            fresh = np.concatenate([fresh, cells])
         if len(fresh):
             _stamp(fresh, self.cost, self._costs)
 
@@ -168,12 +183,28 @@ class MetricMap:
         """Places (I, J) bool with room for the body, within a radius (metres) of cells (K, 2).
 
         Args:
-            cells: counted from the start, as ``floor(x / CELL)``.
+            cells: counted from the start, as ``floor(x / CELL)``; the map must hold them.
             radius: metres.
         """
         near = np.zeros(self.shape, np.bool_)
         _fill_discs(near, cells - self.origin, radius / CELL)
         return near & (self.cost < _TIGHT)
+
+    def discs(self, places: list[tuple[float, float]], radius: float) -> np.ndarray:
+        """Cells (I, J) bool within a radius of places, metres."""
+        cells = np.array([self.cell_of(x, y) for x, y in places], dtype=np.int64).reshape(-1, 2)
+        near = np.zeros(self.shape, np.bool_)
+        _fill_discs(near, cells, radius / CELL)
+        return near
+
+    def in_view(self, places: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Which of the places (I, J) bool nothing stands between and the nearest of the cells (K, 2): (I, J) bool.
+
+        Args:
+            places: within the map.
+            cells: counted from the start; what stands just before them belongs to them.
+        """
+        return _in_view(places, cells - self.origin, self.obstacles())
 
     def _hold(self, i0: int, j0: int, i1: int, j1: int) -> None:
         """Widen the map so that it holds these cells (counted from the start) with a margin."""
@@ -405,6 +436,31 @@ def _recost(cells, obstacle, bumped, cost, costs):
         for j in range(low_j, high_j + 1):
             if bumped[i, j]:
                 cost[i, j] = math.inf
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _in_view(places, cells, obstacles):
+    out = np.zeros(places.shape, np.bool_)
+    for i in range(places.shape[0]):
+        for j in range(places.shape[1]):
+            if not places[i, j]:
+                continue
+            nearest, least = 0, np.int64(1) << 40
+            for k in range(len(cells)):
+                square = (cells[k, 0] - i) ** 2 + (cells[k, 1] - j) ** 2
+                if square < least:
+                    nearest, least = k, square
+            length = math.sqrt(least)
+            free = True
+            for n in range(1, int(length) - _BEFORE_OBJECT):
+                share = n / length
+                a = round(i + share * (cells[nearest, 0] - i))
+                b = round(j + share * (cells[nearest, 1] - j))
+                if obstacles[a, b]:
+                    free = False
+                    break
+            out[i, j] = free
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

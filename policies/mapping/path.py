@@ -37,7 +37,7 @@ def find_way(
         start[1],
         goal[0],
         goal[1],
-        np.zeros((0, 0), np.bool_),
+        np.zeros((0, 0), np.float32),
         _FORBIDDEN if through else np.inf,
         _LEEWAY,
     )
@@ -46,10 +46,16 @@ def find_way(
 def find_nearest(
     cost: np.ndarray, start: tuple[int, int], goals: np.ndarray, *, narrow: bool = False
 ) -> np.ndarray:
-    """The cells (N, 2) of the cheapest way to any cell of ``goals`` (I, J) bool; empty (0, 2) for none.
+    """The cells (N, 2) of the cheapest way to any of the goals; empty (0, 2) for none.
 
-    With ``narrow`` through gaps that look narrower than the body as well.
+    Args:
+        cost: as for `find_way`.
+        start: cell.
+        goals: (I, J) bool; or float32, what it costs to end there, in cells: infinite where it is no goal.
+        narrow: through gaps that look narrower than the body as well.
     """
+    if goals.dtype == np.bool_:
+        goals = np.where(goals, np.float32(0.0), np.float32(np.inf))
     return _search(cost, start[0], start[1], 0, 0, goals, np.inf, max(cost.shape) if narrow else _LEEWAY)
 
 
@@ -144,7 +150,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
     reached[start] = 0.0
     keys[0], cells[0] = 0.0, start
     count = 1
-    found = -1
+    found, best = -1, np.float32(np.inf)
     while count > 0:
         cell = cells[0]
         count -= 1
@@ -154,7 +160,12 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
             continue
         closed[cell] = True
         i, j = cell // columns, cell % columns
-        if (many and goals[i, j]) or (not many and cell == goal):
+        if many:
+            if reached[cell] >= best:
+                break
+            if reached[cell] + goals[i, j] < best:
+                found, best = cell, reached[cell] + goals[i, j]
+        elif cell == goal:
             found = cell
             break
         here = min(cost[i, j], forbidden)

@@ -18,6 +18,11 @@ _AGENT_FROM_OPENCV = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.
 _SCENE_FROM_WORLD = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 _FEWEST_PIXELS = 12
 _MOST_PIXELS = 2000
+_HEIGHT_PIXELS = 200
+_NEAR_SHARE = 0.8
+"""What is nearer than the camera measures is taken to reach to this share of that depth."""
+_AT_FEET = 0.3
+"""So near nothing stands, for there the agent is, metres."""
 _LARGEST_MISFIT = 0.05
 """Share by which the fitted axes may miss unit length."""
 
@@ -103,10 +108,30 @@ class PointMapPlacer:
         self._camera, self._camera_height = camera, camera_height
         self._found: np.ndarray | None = None
 
-    @property
-    def knows_height(self) -> bool:
-        """Whether heights count from the start; otherwise from the agent's base, wherever it stands now."""
-        return self.frame not in (Frame.AGENT, Frame.CAMERA)
+    def base_height(
+        self, observation: Mapping[str, np.ndarray], pose: tuple[float, float, float], transform: np.ndarray
+    ) -> float | None:
+        """Height of the agent's base in the map, metres; None in the agent's and the camera's frame, where heights
+        count from the base, wherever it stands now.
+
+        The camera is where the rays of all pixels meet: each says how high, and the median is taken.
+
+        Args:
+            observation: with `point_map` and `valid`.
+            pose: (x, y, yaw) of the agent in the map (`planar_pose`).
+            transform: what `place` found.
+        """
+        if self.frame in (Frame.AGENT, Frame.CAMERA):
+            return None
+        chosen = np.flatnonzero(observation["valid"])
+        if not len(chosen):
+            return None
+        chosen = chosen[:: math.ceil(len(chosen) / _HEIGHT_PIXELS)]
+        points = observation["point_map"].reshape(-1, 3)[chosen].astype(np.float64)  # (H, W, 3) -> (K, 3)
+        points = points @ transform[:, :3].T + transform[:, 3]
+        forward = (points[:, :2] - pose[:2]) @ (math.cos(pose[2]), math.sin(pose[2]))
+        falls = self._camera.rays().reshape(-1, 3)[chosen, 1]  # metres down for each metre forward
+        return float(np.median(points[:, 2] + falls * forward)) - self._camera_height
 
     def place(
         self, observation: Mapping[str, np.ndarray], pose: tuple[float, float, float]
@@ -136,6 +161,44 @@ class PointMapPlacer:
             upright = np.concatenate([to_scene, np.zeros((3, 1))], axis=1)
             self._found = _compose(_map_from_agent(*pose), _compose(seen, upright))
         return self._found
+
+    def too_near(
+        self,
+        observation: Mapping[str, np.ndarray],
+        pose: tuple[float, float, float],
+        transform: np.ndarray,
+        near: float,
+        least: float,
+    ) -> np.ndarray:
+        """Where (K, 2), x and y in the map, something must stand before the agent's feet that the camera does not show.
+
+        The lowest pixels look at the floor well beyond its feet. A column in which they are not valid is covered
+        by what is nearer than the camera measures; and where they show the top of something (a bed), that reaches
+        farther towards the agent than is seen.
+
+        Args:
+            observation: with `point_map` and `valid`.
+            pose: (x, y, yaw) of the agent in the map.
+            transform: what `place` found.
+            near: least z-depth that is measured, metres.
+            least: height in the map above which a top is in the way, metres.
+        """
+        valid = observation["valid"][-2:]  # (2, W)
+        if not observation["valid"].any():
+            return np.zeros((0, 2))
+        points = observation["point_map"][-2:].astype(np.float64) @ transform[:, :3].T + transform[:, 3]
+        c, s = math.cos(pose[2]), math.sin(pose[2])
+        offsets = points[..., :2] - pose[:2]  # (2, W, 2)
+        forward = offsets @ (c, s)
+        lower, upper = points[1, :, 2], points[0, :, 2]
+        level = np.abs(upper - lower) < 0.5 * (forward[0] - forward[1])
+        top = valid.all(axis=0) & level & (lower > least)
+        rays = -self._camera.rays()[0, :, 0]  # metres to the left for each metre forward
+        ends = np.where(~valid.any(axis=0), _NEAR_SHARE * near, np.where(top, forward[1], 0.0))
+        ahead = np.arange(_AT_FEET, float(ends.max()) + 1e-9, _AT_FEET / 6)[:, None]  # (R, 1)
+        hidden = ahead <= ends
+        ahead, left = np.broadcast_to(ahead, hidden.shape)[hidden], (ahead * rays)[hidden]
+        return np.stack([pose[0] + c * ahead - s * left, pose[1] + s * ahead + c * left], axis=1)
 
 
 def _compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
