@@ -11,16 +11,18 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.embodiment import AgentSpec
+from envs.episode_env import FAR
+from envs.locomotion import action_of
 from envs.msnn.execute import SampleExecutor
 from envs.msnn.files import read_msnn
 from envs.msnn.generator import generate_msnn
-from envs.msnn.sample import MsnnSample, angular_error, check_directions, label_angle
+from envs.msnn.sample import DIRECTION_TEXTS, MsnnSample, angular_error, check_directions, label_angle
 from envs.msnn.scans import scene_of_scan
 from envs.scenepoint_export.export import ExportSettings, scan_id_of
 from envs.scenepoint_export.views import choose_cameras
 from envs.scenepoint_export.words import dice
 from envs.scenes.scene import Scene
-from envs.setting_types import check_whole_number
+from envs.setting_types import check_flag, check_whole_number
 from envs.simulators.open import SceneSpec
 from envs.simulators.protocol import Simulator
 from envs.simulators.shelf import Shelf
@@ -29,7 +31,6 @@ from envs.task_source import SceneChoice, body_of, list_scenes, scene_id_of
 from poma3d.errors import EpisodeError, SettingError
 from poma3d.pointmap import Frame, frame_from_world, rotation_from_heading, world_from_pose
 
-_FAR = 1.0e4
 DEFAULT_COUNT = 80
 """How many samples are generated where neither a file nor a number is given."""
 
@@ -40,7 +41,8 @@ class NextStepEnv(gymnasium.Env[Any, Any]):
     Observations: ``point_map`` (H, W, 3) float32 metres in the agent's frame and ``valid`` (H, W) bool, what the agent
     sees; ``situation`` and ``interaction``, texts; ``location`` (3,) and ``orientation`` (4,) as (x, y, z, w), in the
     scene's frame (z up; the identity looks along +x). With ``views`` also ``views`` (V, H, W, 3) in the scene's frame
-    and ``views_valid`` (V, H, W) int8: the views of the scene that `pomagym scenes export` makes with its seed 0.
+    and ``views_valid`` (V, H, W) int8: with the default body the first V views that `pomagym scenes export` makes with
+    its seed 0, else the same choice with that body's camera and floors.
 
     Action d of n is the direction ``d * 360 / n`` degrees counter-clockwise from ahead. The reward is 1 for the right
     one, else 0; ``terminated`` is always True. ``info`` holds ``scan_id`` and ``sample_id``; after the step also
@@ -85,6 +87,8 @@ class NextStepEnv(gymnasium.Env[Any, Any]):
         if render_mode is not None:
             raise SettingError(f"render_mode must be None, found {render_mode!r}: there is nothing to draw")
         check_whole_number("views", views)
+        check_flag("execute", execute)
+        check_flag("shuffle", shuffle)
         self.directions = check_directions(directions)
         """How many directions there are to choose from."""
         self.agent = body_of(agent, size=size, hfov=hfov)
@@ -100,6 +104,7 @@ class NextStepEnv(gymnasium.Env[Any, Any]):
         self._executor: tuple[Simulator, SampleExecutor] | None = None
         self._order: Iterator[int] = self._rounds(0)
         self._sample: MsnnSample | None = None
+        self._over = True
         self.action_space = spaces.Discrete(directions)
         self.observation_space = spaces.Dict(self._spaces())
 
@@ -108,14 +113,14 @@ class NextStepEnv(gymnasium.Env[Any, Any]):
         words = {name: [getattr(sample, name) for sample in self.samples] for name in _TEXTS}
         charset = "".join(sorted(set().union(*words["situation_text"], *words["interaction"])))
         found: dict[str, spaces.Space] = {
-            "point_map": PointMapSpace(height, width, _FAR),
+            "point_map": PointMapSpace(height, width, FAR),
             "valid": ValiditySpace(height, width),
             **{key: spaces.Text(max(map(len, words[name])), charset=charset) for name, key in _TEXTS.items()},
-            "location": spaces.Box(-_FAR, _FAR, (3,), np.float32),
+            "location": spaces.Box(-FAR, FAR, (3,), np.float32),
             "orientation": spaces.Box(-1.01, 1.01, (4,), np.float32),
         }
         if self._views:
-            found["views"] = spaces.Box(-_FAR, _FAR, (self._views, height, width, 3), np.float32)
+            found["views"] = spaces.Box(-FAR, FAR, (self._views, height, width, 3), np.float32)
             found["views_valid"] = spaces.MultiBinary((self._views, height, width))
         return found
 
@@ -140,9 +145,11 @@ class NextStepEnv(gymnasium.Env[Any, Any]):
         super().reset(seed=None if seed is None else int(seed))
         if seed is not None:
             self._order = self._rounds(int(seed))
+        self._over = True  # until the scene of the sample has been seen
         self._sample = self._named(options) if options else self.samples[next(self._order)]
+        observation = self._observe()
         self._over = False
-        return self._observe(), self._info()
+        return observation, self._info()
 
     def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Answer with a direction, 0 to ``directions`` - 1.
@@ -150,16 +157,15 @@ class NextStepEnv(gymnasium.Env[Any, Any]):
         Raises:
             SettingError: nothing is asked, or there is no such direction.
         """
-        if self._sample is None or self._over:
+        if self._over:
             raise SettingError("nothing is asked: call reset() before step()")
-        if not self.action_space.contains(action):
-            raise SettingError(f"the action must be 0 to {self.directions - 1}, found {action!r}")
+        action = action_of(action, DIRECTION_TEXTS[self.directions])
         self._over = True
-        sample, angle = self._sample, label_angle(int(action), self.directions)
+        sample, angle = self.sample, label_angle(action, self.directions)
         answer = sample.label(self.directions)
         info = {
             **self._info(),
-            "correct": bool(action == answer),
+            "correct": action == answer,
             "answer": answer,
             "angular_error": angular_error(angle, sample.angle),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ import pomagym  # noqa: F401
 from envs.msnn import MsnnSample
 from envs.msnn.generator import generate_msnn
 from envs.msnn.settings import MsnnSettings
+from envs.scenepoint_export import ExportSettings, export_scene
+from envs.scenes.houses import house
 from poma3d.errors import EpisodeError, SettingError
+from poma3d.scenepoint.scene_file import SceneFile
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +40,34 @@ def test_it_keeps_gymnasiums_rules(samples: list[MsnnSample], directions: int, v
     env.close()
 
 
+def test_the_views_are_those_of_the_export(samples: list[MsnnSample], tmp_path: Path):
+    house_id = "procedural:val:0001"
+    exported = export_scene(house(house_id), tmp_path, ExportSettings(views=5, size=16, images=False))
+    stored = SceneFile(exported.path).read()
+    own = [sample for sample in samples if sample.meta_data["scene_id"] == house_id][:1]
+    env = gymnasium.make("pomagym/NextStep-v0", samples=own, views=3, size=16)
+    observation, _ = env.reset()
+    np.testing.assert_array_equal(observation["views"], stored.point_map[:3])
+    np.testing.assert_array_equal(observation["views_valid"], stored.valid[:3])
+    env.close()
+
+
 def test_the_right_direction_is_rewarded_and_no_other(samples: list[MsnnSample]):
     env = gymnasium.make(
         "pomagym/NextStep-v0", samples=samples, directions=8, size=16, shuffle=False, execute=True
     )
-    right = []
     for index, sample in enumerate(samples):
         observation, info = env.reset(seed=0 if index == 0 else None)
         assert (info["scan_id"], info["sample_id"]) == (sample.scan_id, sample.sample_id)
         assert observation["situation"] == sample.situation_text
         assert observation["location"].tolist() == pytest.approx(sample.location)
-        action = index % 8
-        _, reward, terminated, truncated, info = env.step(action)
+        beside = index % 8  # how many directions to the left of the right one
+        _, reward, terminated, truncated, info = env.step((sample.label(8) + beside) % 8)
         assert (terminated, truncated) == (True, False)
-        assert reward == float(action == sample.label(8))
-        assert (info["correct"], info["answer"]) == (bool(reward), sample.label(8))
-        right.append(reward)
+        assert reward == float(beside == 0)
+        assert (info["correct"], info["answer"]) == (beside == 0, sample.label(8))
+        assert abs(info["angular_error"] - 45 * min(beside, 8 - beside)) <= 22.5
         assert np.isfinite(info["progress"])
-    assert (
-        0 < sum(right) < len(samples)
-        or sum(sample.label(8) == i % 8 for i, sample in enumerate(samples)) == 0
-    )
     env.close()
 
 
@@ -91,13 +103,19 @@ def test_refusals(samples: list[MsnnSample]):
     with pytest.raises(SettingError, match="reset"):
         env.step(0)
     env.reset()
-    with pytest.raises(SettingError, match="0 to 3"):
-        env.step(4)
+    for bad in (4, -1, 1.5, True, None):
+        with pytest.raises(
+            SettingError, match="the actions are 0 move forward, 1 turn left, 2 move backward"
+        ):
+            env.step(bad)
     env.step(0)
     with pytest.raises(SettingError, match="reset"):
         env.step(0)
+    env.reset()
     with pytest.raises(EpisodeError, match="no sample"):
         env.reset(options={"scan_id": "a", "sample_id": "b"})
+    with pytest.raises(SettingError, match="reset"):
+        env.step(0)
     with pytest.raises(SettingError, match="both"):
         env.reset(options={"sample_id": "b"})
     env.close()
@@ -105,6 +123,8 @@ def test_refusals(samples: list[MsnnSample]):
         ({"directions": 6}, "4 or 8"),
         ({"samples": []}, "no samples"),
         ({"samples": 3.5}, "samples"),
+        ({"execute": "no"}, "execute must be True or False"),
+        ({"shuffle": 1}, "shuffle must be True or False"),
     ):
         with pytest.raises(SettingError, match=said):
             gymnasium.make("pomagym/NextStep-v0", **{"samples": samples, **arguments})
