@@ -22,7 +22,7 @@ from poma3d.evaluation.intervals import Measure, difference, effective_rank, mea
 from poma3d.evaluation.placing import agent_frame
 from poma3d.evaluation.rank_history import RankPoint, rank_history, rank_summary
 from poma3d.evaluation.suite import Suite
-from poma3d.evaluation.table import CHANCE, RANDOM, Row, TableData, make_table
+from poma3d.evaluation.table import CHANCE, LABELS, RANDOM, Row, TableData, make_table
 from poma3d.evaluation.table_text import markdown
 from poma3d.objectives.collapse import effective_rank as rank_of_rows
 from poma3d.objectives.settings import AlignmentSettings, JepaSettings
@@ -170,10 +170,12 @@ def test_the_table_has_its_controls_and_goes_on_where_it_was(
         on_start=lambda what, count: started.append(what),
         on_scene=lambda: counted.append(1),
     )
-    assert [row["row"] for row in table["rows"]] == [CHANCE, RANDOM, "a", "b"]
+    assert [row["row"] for row in table["rows"]] == [CHANCE, LABELS, RANDOM, "a", "b"]
     assert started == [f"a: {run}", f"{RANDOM}: seed 0", f"{RANDOM}: seed 1"]  # the same weights once
     assert len(counted) == 3 * scenes.encodings == 3 * 2 * 9
-    chance, blank, a, b = (row["measures"] for row in table["rows"])
+    chance, labels, blank, a, b = (row["measures"] for row in table["rows"])
+    assert set(labels) == {"R@1-1", "R@1-5", "R@5-1", "R@5-5"}
+    assert labels["R@5-5"]["mean"] == pytest.approx(5 / 8)  # these scenes all hold the same things
     assert chance["R@1-1"]["mean"] == pytest.approx(1 / 8)
     assert chance["R@5-5"]["mean"] == pytest.approx(5 / 8)
     assert chance["patch_linear_miou"]["mean"] < 0.5 < blank["patch_linear_miou"]["mean"]
@@ -194,11 +196,10 @@ def test_the_table_has_its_controls_and_goes_on_where_it_was(
 
     monkeypatch.setattr(table_module, "measure_checkpoint", no_more)
     again = make_table(rows, scenes, tmp_path / "kept", random_seeds=2)
-    assert json.dumps(again["rows"][2]["measures"]["R@1-1"]) == json.dumps(a["R@1-1"])
-    assert (
-        again["rows"][2]["checkpoints"][0]["weights_sha256"]
-        == load_encoder(run / "encoder.safetensors").weights_sha256()
-    )
+    kept = next(row for row in again["rows"] if row["row"] == "a")
+    assert json.dumps(kept["measures"]["R@1-1"]) == json.dumps(a["R@1-1"])
+    hashed = load_encoder(run / "encoder.safetensors").weights_sha256()
+    assert kept["checkpoints"][0]["weights_sha256"] == hashed
 
 
 def test_wrong_tables_are_refused(data: Path, run: Path, tmp_path: Path) -> None:
@@ -301,8 +302,8 @@ def test_a_run_becomes_weights_with_facts_and_a_card(run: Path, data: Path, tmp_
 def test_the_golden_view_is_a_room() -> None:
     points, valid = golden_view(32)
     inside = points[valid]
-    assert inside.amin(0).tolist() == pytest.approx([0, -2.5, 0], abs=2.0)
-    assert inside[:, 2].min() == pytest.approx(0, abs=1e-6)
+    # the lowest ray falls 31 in 32, and reaches the floor 1.25 m below so far ahead
+    assert inside.amin(0).tolist() == pytest.approx([1.25 * 32 / 31, -2.5, 0], abs=1e-5)
     assert inside[:, 2].max() == pytest.approx(2.6, abs=1e-6)
     assert bool((~valid).any())
     assert bool((points[~valid] == 0).all())

@@ -1,9 +1,10 @@
 """One table of encoders beside their controls: retrieval, probes, consistency, rank, transfer, with intervals.
 
 A row is one way of training with one or more seeds; its numbers are means over the seeds. The controls are chance (the
-commonest class, a scene at random) and encoders of the same shape with random weights, beside text towers with random
-weights. Intervals are 95 % by bootstrap over scenes, of transfer over views; all rows draw the same scenes, so that
-differences between rows have narrower intervals than the rows.
+commonest class, a scene at random), encoders of the same shape with random weights, beside text towers with random
+weights, and for retrieval a perfect recogniser, which reads the labels. Intervals are 95 % by bootstrap over scenes, of
+transfer over views; all rows draw the same scenes, so that differences between rows have narrower intervals than the
+rows.
 
 What is measured of a checkpoint is kept in a folder under the hash of weights and data: the same command goes on where
 it was stopped.
@@ -26,6 +27,7 @@ from poma3d.encoder import PointMapEncoder
 from poma3d.errors import FileError, SettingError
 from poma3d.evaluation.features import Placing
 from poma3d.evaluation.intervals import Measure, difference, mean_over
+from poma3d.evaluation.label_oracle import label_recall
 from poma3d.evaluation.suite import Suite
 from poma3d.evaluation.synonyms import SYNONYMS
 from poma3d.files import write_text
@@ -37,7 +39,7 @@ from poma3d.towers.mini_text import MiniText
 PROTOCOL = 1
 """Counts the changes of what is measured; kept measures of another number are not used."""
 ENCODER_FILE = "encoder.safetensors"
-RANDOM, CHANCE = "random weights", "chance"
+RANDOM, CHANCE, LABELS = "random weights", "chance", "perfect labels"
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,10 @@ def make_table(
         SettingError: no rows, two of one name, no such row as ``against``, encoders of different sizes.
     """
     names = [row.name for row in rows]
-    if not rows or len(set(names)) < len(names) or {RANDOM, CHANCE} & set(names):
+    if not rows or len(set(names)) < len(names) or {RANDOM, CHANCE, LABELS} & set(names):
         raise SettingError(
-            f"rows need names of their own other than {RANDOM!r} and {CHANCE!r}, found {names or 'no row'}"
+            f"rows need names of their own other than {RANDOM!r}, {CHANCE!r} and {LABELS!r},"
+            f" found {names or 'no row'}"
         )
     against = against or names[0]
     if against not in names:
@@ -210,6 +213,10 @@ def make_table(
         }
         for row, seeds in measured.items()
     }
+    suite = data.validation
+    recognised: dict[str, Measure] = {}
+    if suite.utterances and suite.dataset.categories:
+        recognised = label_recall(suite.dataset, suite.utterances)
     order = [name for name in (RANDOM, *names) if name in measured]
     anywhere = {name: measure for row in means.values() for name, measure in row.items()}
     return {
@@ -223,6 +230,17 @@ def make_table(
                 },
             }
         ]
+        + (
+            [
+                {
+                    "row": LABELS,
+                    "checkpoints": [],
+                    "measures": {name: _as_json(measure, None) for name, measure in recognised.items()},
+                }
+            ]
+            if recognised
+            else []
+        )
         + [
             {
                 "row": row,
