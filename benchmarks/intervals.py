@@ -1,6 +1,7 @@
 """Intervals of a mean over questions that were asked in scenes: whole scenes are drawn again, not questions.
 
-Questions of one scene are alike, so that an interval over single ones would be too narrow.
+Questions of one scene are alike, so that an interval over single ones would be too narrow. Where all were asked in one
+scene its questions are drawn: that interval says what other questions there would give, and nothing of other scenes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def scene_interval(values: np.ndarray, scenes: Sequence[str], *, seed: int = 0) 
     """The 2.5 % and 97.5 % quantiles of the mean of ``values`` (N,) over resampled scenes.
 
     Percentile bootstrap of clusters (Davison and Hinkley 1997, section 3.8), the same for the same seed and the
-    same in any order of the questions. One scene gives no interval: both ends are its mean.
+    same in any order of the questions.
 
     Args:
         values: a number for each question, finite.
@@ -55,10 +56,14 @@ def median_over_scenes(values: np.ndarray, scenes: Sequence[str], *, seed: int =
 
 
 def _groups(values: np.ndarray, scenes: Sequence[str]) -> tuple[np.ndarray, int]:
-    """The number of each value's scene (N,), and how many scenes there are."""
+    """The number of each value's unit (N,), and how many units there are: scenes, or the questions of the only one."""
     if np.ndim(values) != 1 or len(values) == 0 or len(values) != len(scenes):
         raise SettingError(
             f"an interval needs values (N,) and the scene of each, found {np.shape(values)} and {len(scenes)}"
         )
     names, group = np.unique(np.asarray(scenes, dtype=str), return_inverse=True)
-    return group, len(names)
+    if len(names) > 1:
+        return group, len(names)
+    return np.argsort(np.argsort(values)), len(
+        group
+    )  # by size, so that their order is none of the draws' business

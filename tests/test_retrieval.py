@@ -116,6 +116,8 @@ def test_interval_is_over_scenes() -> None:
     assert (low, high) == (0.0, 1.0)
     alone = scene_interval(values, list(map(str, range(400))))
     assert alone[1] - alone[0] < 0.11
+    one = scene_interval(values, ["s"] * 400)  # of the only scene, its questions are drawn
+    assert one == scene_interval(values[::-1], ["s"] * 400) == pytest.approx(alone, abs=0.01)
     with pytest.raises(SettingError, match="scene of each"):
         scene_interval(values, ["s"])
 
