@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -343,6 +344,18 @@ def test_weights_that_are_refused_leave_those_of_before(
     assert sorted(tmp_path.iterdir()) == sorted(kept)
     assert all(b"first" in path.read_bytes() for path in kept)
     assert read_facts(NAME, tmp_path) == facts
+
+
+def test_a_folder_without_a_run_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["publish", str(tmp_path / "none"), "--data", "x", "--hardware", "y"])
+    with pytest.raises(SystemExit) as stopped:
+        publish_module.main()
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "none") in error
+    assert error.count("\n") == 1
 
 
 class TestShipped:
