@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 
+_Angle = TypeVar("_Angle", float, np.ndarray)
 
-def wrap(angle: float) -> float:
-    """The same angle in [-pi, pi), radians."""
+
+def wrap(angle: _Angle) -> _Angle:
+    """The same angle, or angles (...), in [-pi, pi), radians."""
     return (angle + math.pi) % (2 * math.pi) - math.pi
 
 

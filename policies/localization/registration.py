@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policies.localization.planar import from_matrix, place_points, to_matrix
+from policies.localization.planar import from_matrix, place_points, to_matrix, wrap
 from policies.localization.scene_map import CELL, SceneMap
 from policies.localization.voxels import obstructed, worth_of_places, worth_of_poses
 
@@ -118,7 +118,7 @@ def _search(scene: SceneMap, points: np.ndarray, places: np.ndarray) -> list[tup
 
 def _near(poses: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """Which poses (N, 3) count as the same as one (3,): (N,) bool."""
-    turn = np.abs((poses[:, 2] - pose[2] + math.pi) % (2 * math.pi) - math.pi)
+    turn = np.abs(wrap(poses[:, 2] - pose[2]))
     return (np.hypot(*(poses[:, :2] - pose[:2]).T) < DISTINCT[0]) & (turn < DISTINCT[1])
 
 
