@@ -321,7 +321,12 @@ def _load_pickle(path: Path) -> Any:
             zipped = stream.read(2) == b"PK"
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # a damaged pickle may raise anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        text = str(error).strip() or type(error).__name__
+        # around its reason torch advises to run the pickle all the same
+        found = re.search(
+            r"(?:WeightsUnpickler error:\s*|Trying to load )(.+?)(?:\. |\.?$)", text, re.MULTILINE
+        )
+        reason = found[1] if found else text.splitlines()[0]
         raise FileError(
             path,
             f"cannot be read as plain tensors ({reason}). It is damaged, or it holds pickled code, which is"
