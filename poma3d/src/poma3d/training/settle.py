@@ -13,8 +13,9 @@ Shapes: S scenes, V views, P patches, C width, D embedding.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -35,6 +36,10 @@ from poma3d.training.stage import TrainingError
 
 _SETTLE = 3
 """What a seed is for, beside those of `poma3d.training.stage`."""
+
+
+Captions: TypeAlias = "tuple[tuple[str, ...], list[tuple[str, ...]]]"
+"""Of a scene: the texts about it, and for each view the texts about that."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Frozen:
 def freeze(
     encoder: PointMapEncoder,
     dataset: ScenePointDataset,
-    texts: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]],
+    texts: Mapping[tuple[str, str], Captions],
     *,
     bf16: bool = False,
     report: Callable[[int, int], None] | None = None,
@@ -69,7 +74,7 @@ def freeze(
     Args:
         encoder: on the CPU or a GPU; in inference mode.
         dataset: with labels where regions are to be aligned.
-        texts: captions of each scan and of its views (`all_captions`).
+        texts: captions by source and scan (`all_captions`).
         bf16: encode in bfloat16.
         report: called with (scenes done, scenes).
     """
@@ -79,7 +84,10 @@ def freeze(
     categories = len(dataset.categories) if dataset.settings.labels else 0
     # Made at once: small pieces kept from between large ones that are given back would hold on to gigabytes.
     views, patches = torch.empty(S, V, config.width), torch.empty(S, config.patches, config.width)
-    shares, indices = torch.zeros(S, config.patches, categories), np.empty((S, V), np.int64)
+    shares = torch.zeros(S, config.patches, categories)
+    scan_ids: list[str] = []
+    view_captions: list[list[tuple[str, ...]]] = []
+    scene_captions: list[tuple[str, ...]] = []
     for number in range(S):
         sample = dataset[number]
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -87,19 +95,14 @@ def freeze(
             views[number], patches[number] = cls, tower.post_layernorm(tokens[0])  # of the first view drawn
         if sample.semantics is not None:
             shares[number] = patch_shares(sample.semantics[:1], side, categories)[0]
-        indices[number] = sample.view_indices
+        # By the sample's own name: where a bad scene is skipped another one stands in.
+        of_scene, of_views = texts[sample.source, sample.scan_id]
+        scan_ids.append(sample.scan_id)
+        scene_captions.append(of_scene)
+        view_captions.append([of_views[view] for view in sample.view_indices.tolist()])
         if report is not None:
             report(number + 1, len(dataset))
-    return Frozen(
-        views=views,
-        patches=patches,
-        shares=shares,
-        scan_ids=dataset.scan_ids,
-        view_captions=[
-            [texts[scan][1][v] for v in row] for scan, row in zip(dataset.scan_ids, indices, strict=True)
-        ],
-        scene_captions=[texts[scan][0] for scan in dataset.scan_ids],
-    )
+    return Frozen(views, patches, shares, scan_ids, view_captions, scene_captions)
 
 
 def _tokens(encoder: PointMapEncoder, points: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,16 +117,18 @@ def _tokens(encoder: PointMapEncoder, points: Tensor, valid: Tensor) -> tuple[Te
     return tokens, seen[0]
 
 
-def all_captions(roots: list[str]) -> dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]]:
-    """For every scan its captions and those of each of its views."""
-    found = {}
-    for root in roots:
-        for scene in ScenePointFolder(root).scenes:
-            views: list[tuple[str, ...]] = []
-            if scene.captions is not None:
-                views = list(scene.captions.utterances(scene.scan_id, scene.captions.views(scene.scan_id)))
-            found[scene.scan_id] = (tuple(scene.scene_captions), views)
-    return found
+def all_captions(roots: Sequence[str]) -> dict[tuple[str, str], Captions]:
+    """By source and scan the captions of every scene and of each of its views."""
+    return {
+        (scene.source, scene.scan_id): (
+            tuple(scene.scene_captions),
+            []
+            if scene.captions is None
+            else list(scene.captions.utterances(scene.scan_id, scene.captions.views(scene.scan_id))),
+        )
+        for root in roots
+        for scene in ScenePointFolder(root).scenes
+    }
 
 
 def settle(
@@ -160,11 +165,10 @@ def settle(
         raise SettingError(f"settling needs at least 2 scenes with captions, found {len(told)}")
     projection = encoder.clip.visual_projection.requires_grad_(True)
     weights = [*projection.parameters(), *text.parameters(), *alignment.parameters()]
-    matrices, vectors = [w for w in weights if w.ndim > 1], [w for w in weights if w.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+            {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=settings.learning_rate,
     )
