@@ -22,6 +22,8 @@ _COMFORT = 0.3
 """Nearer to an obstacle than this it costs more to walk, metres."""
 GRAZING, _TIGHT, _NEAR = 12.0, 2.0, 0.4
 """Cost of a cell as close to an obstacle as the body is wide; one more cell off; and what is left beyond."""
+_GUESSED = 100.0
+"""Cost of a cell where something is only guessed to stand."""
 _CLIMB_SLACK = 0.03
 _STAIR = 0.15
 """The floor before a point is looked for at least this far back, metres."""
@@ -33,8 +35,8 @@ _STILL = 0.01
 """An agent that came less far (metres) has not risen."""
 _FLOOR_ABOVE_BASE = 0.05
 """How far the floor may seem to lie above the agent's base, metres."""
-_BEFORE_OBJECT = 3
-"""Obstacles so many cells before an object are taken for a part of it."""
+_BEFORE_OBJECT = 1
+"""Obstacles so many cells before an object are taken for a part of it; a wall behind it is no farther off."""
 _SAME_BARRIER, _MOST_DOUBLINGS = 0.6, 3
 """Nearer to each other than this (metres) two bumps are one barrier's; its width is doubled so often at most."""
 
@@ -52,6 +54,8 @@ class MetricMap:
         self._radius, self._climb, self._height = radius, climb, height
         self.origin = np.zeros(2, np.int64)
         self._costs = _costs_by_distance(radius)
+        self._guessed_costs = self._costs.copy()
+        self._guessed_costs[0, 0] = _GUESSED  # what was not seen closes no way for good
         self._make(np.zeros(2, np.int64), (0, 0))
         self._bumps: list[tuple[float, float]] = []
         self._before: tuple[float, float] | None = None
@@ -95,7 +99,8 @@ class MetricMap:
             base: height of the agent's base in the map, metres; None where the points' heights count from it, so that
                 they must be fitted to the floor seen before.
             too_near: (K, 2) x and y, metres, where something stands that is too near to be measured; it counts as an
-                obstacle until floor is seen there.
+                obstacle until floor is seen there, though a way through it stays open as one through a gap too
+                narrow does.
         """
         reach = math.ceil(REACH / CELL) + 1
         i, j = math.floor(position[0] / CELL), math.floor(position[1] / CELL)
@@ -143,7 +148,7 @@ class MetricMap:
             )
             cells = cells[unknown].astype(np.int32)
             self.obstacle_seen_from[tuple(cells.T)] = REACH
-            fresh = np.concatenate([fresh, cells])
+            _stamp(cells, self.cost, self._guessed_costs)
         if len(fresh):
             _stamp(fresh, self.cost, self._costs)
 
@@ -382,7 +387,7 @@ def _enter(
                         last_r, last_z, last_x, last_y = r, z, x, y
                         open_way = True
             elif climb < above < height:
-                if not obstacle[i, j] < math.inf:
+                if not obstacle[i, j] < REACH:  # none, or one that was only guessed
                     fresh[fresh_count, 0], fresh[fresh_count, 1] = i, j
                     fresh_count += 1
                 if r < obstacle[i, j]:
@@ -430,6 +435,8 @@ def _recost(cells, obstacle, bumped, cost, costs):
             for a in range(max(low_i, i - reach), min(high_i, i + reach) + 1):
                 for b in range(max(low_j, j - reach), min(high_j, j + reach) + 1):
                     value = costs[abs(a - i), abs(b - j)]
+                    if not obstacle[i, j] < REACH:
+                        value = min(value, _GUESSED)
                     if value > cost[a, b]:
                         cost[a, b] = value
     for i in range(low_i, high_i + 1):
