@@ -10,7 +10,7 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,27 @@ def ask_head(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return HeadAnswers(logits, loaded)
+
+
+def with_other_texts(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples, each with the text of the next one of its scene that says something else; scene and pose stay.
+
+    What a head still gets right of these it does not read in the text. Where all of a scene say the same, they keep it.
+    """
+    others = list(samples)
+    for group in by_scene(samples).values():
+        for position, k in enumerate(group):
+            own, following = samples[k], [*group[position + 1 :], *group[:position]]
+            for other in (samples[j] for j in following):
+                if (other.situation, other.interaction) != (own.situation, own.interaction):
+                    others[k] = replace(
+                        own,
+                        situation=other.situation,
+                        interaction=other.interaction,
+                        question=other.question,
+                    )
+                    break
+    return others
 
 
 def _ask(

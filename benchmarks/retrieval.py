@@ -1,6 +1,7 @@
-"""Zero-shot scene retrieval by text: R@M-N with intervals, beside chance, random weights and the published rows.
+"""Zero-shot scene retrieval by text: R@M-N with intervals, beside controls and the published rows.
 
-The protocol is that of `poma3d.evaluation.retrieval`. Shapes: Q queries, S scenes, V views, D embedding.
+The controls are chance, random weights, and perfect labels (`poma3d.evaluation.label_oracle`): what queries that fit
+many scenes leave to be found. The protocol is that of `poma3d.evaluation.retrieval`. Shapes: Q queries, S scenes, V views, D embedding.
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ def measure_retrieval(
     for name, (kind, views) in contestants.rows.items():
         scenes = embed_scenes(views, [files[scan] for scan in scans], run.views, on_scene)
         rows.append({"row": name, "kind": kind, **score_queries(said, scenes, scans)})
+    if recognised := _recognised(run, {scan: utterances[scan] for scan in scans}):
+        rows.append({"row": "perfect labels", "kind": "control", **recognised})
     chance = {f"R@{m}-{n}": {"mean": min(n / len(scans), 1.0)} for m, n in COLUMNS}
     rows.append({"row": "chance", "kind": "chance", **chance})
     return {
@@ -115,6 +118,22 @@ def measure_retrieval(
         "scenes": len(scans),
         "missing": sorted(set(utterances) - set(scans)),
         **contestants.facts(config),
+    }
+
+
+def _recognised(run: RetrievalRun, utterances: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """What one finds who recognises everything, where the scenes have labels and each is asked for once."""
+    from poma3d.evaluation.label_oracle import label_recall
+    from poma3d.scenepoint import DataSettings, ScenePointDataset
+
+    if run.every:
+        return {}
+    dataset = ScenePointDataset(run.scenes, DataSettings(views=run.views, labels=True), scans=utterances)
+    if not dataset.categories:
+        return {}
+    return {
+        name: {"mean": measure.value, "ci95": list(measure.ci95), "n": len(utterances)}
+        for name, measure in label_recall(dataset, utterances).items()
     }
 
 

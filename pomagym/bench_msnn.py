@@ -13,15 +13,18 @@ import tyro
 from pomagym.head_options import check_data, find_heads, read_samples, scene_source, split_beside
 
 if TYPE_CHECKING:
-    from benchmarks.msnn import Contestant
+    from benchmarks.head_answers import HeadAnswers, SceneSource
+    from benchmarks.msnn import Contestant, Labels
+    from policies.situated.samples import Sample
 
 
 @dataclass(frozen=True)
 class Msnn:
     """Score MSNN: heads in four and eight directions, beside chance, majority, text only, pose only and the oracle.
 
-    Intervals are 95 % over scenes. The published rows stand below, marked as such. Where the samples tell scene and
-    goal, the answers are walked as well: the share that leads nearer, and the metres it takes off the way.
+    Heads that see the scene are asked a second time with another sample's text. Intervals are 95 % over scenes. The
+    published rows stand below, marked as such. Where the samples tell scene and goal, the answers are walked as well:
+    the share that leads nearer, and the metres it takes off the way.
 
     For example:
 
@@ -135,23 +138,20 @@ def msnn(config: Msnn) -> int:
 
 def _contestants(config: Msnn, samples: list[Any]) -> tuple[list[Contestant], list[str], dict[str, str]]:
     """Heads and files of answers; which controls are not there; hashes of the heads."""
-    from benchmarks.head_answers import ask_head
+    from benchmarks.head_answers import with_other_texts
     from benchmarks.msnn import Contestant, read_answers
-    from policies.situated.samples import DIRECTIONS, Sample
+    from policies.situated.samples import Sample
     from policies.situated.training import BLIND
     from poma3d.errors import SettingError
-    from pomagym.progress import Bar
 
     found = {} if config.heads is None else find_heads(config.heads)
     source = scene_source(config.scenes, config.encoder, config.cache)
     asked = [Sample.of_msnn(sample) for sample in samples]
     contestants, hashes = [], {}
     for name, path in found.items():
-        with Bar(name, len({sample.scan_id for sample in samples})) as bar:
-            said = ask_head(path, asked, source, workers=config.workers, on_scene=bar.advance)
+        said = _ask(name, path, asked, source, config.workers)
         if not said.loaded.shape.answers.are_directions:
             raise SettingError(f"{path} answers in words; pomagym bench qa scores it")
-        labels = {count: said.logits[output].argmax(1) for output, count in DIRECTIONS.items()}
         notes = said.loaded.notes
         facts = {
             "weights_sha256": said.loaded.weights_sha256,
@@ -159,7 +159,12 @@ def _contestants(config: Msnn, samples: list[Any]) -> tuple[list[Contestant], li
             "epoch": notes.get("epoch"),
         }
         hashes[name] = said.loaded.weights_sha256
-        contestants.append(Contestant(name, labels, said.loaded.shape.settings.kind in BLIND, facts))
+        blind = said.loaded.shape.settings.kind in BLIND
+        contestants.append(Contestant(name, _labels(said), blind, facts))
+        if not blind:
+            other = f"{name}, another text"
+            said = _ask(other, path, with_other_texts(asked), source, config.workers)
+            contestants.append(Contestant(other, _labels(said), True, facts))
     contestants.sort(key=lambda contestant: contestant.control)
     for entry in config.predictions:
         name, _, file = entry.partition("=")
@@ -168,6 +173,22 @@ def _contestants(config: Msnn, samples: list[Any]) -> tuple[list[Contestant], li
         contestants.insert(0, Contestant(name, read_answers(file, samples)))
     kinds = {contestant.name for contestant in contestants}
     return contestants, [name for name in BLIND if name not in kinds], hashes
+
+
+def _ask(
+    name: str, path: Path, samples: list[Sample], source: SceneSource | None, workers: int
+) -> HeadAnswers:
+    from benchmarks.head_answers import ask_head
+    from pomagym.progress import Bar
+
+    with Bar(name, len({sample.scan_id for sample in samples})) as bar:
+        return ask_head(path, samples, source, workers=workers, on_scene=bar.advance)
+
+
+def _labels(said: HeadAnswers) -> Labels:
+    from policies.situated.samples import DIRECTIONS
+
+    return {count: said.logits[output].argmax(1) for output, count in DIRECTIONS.items()}
 
 
 def _limited(samples: list[Any], limit: int) -> list[Any]:

@@ -15,8 +15,8 @@ from pomagym.printing import name_missing, print_result
 class Retrieval:
     """Zero-shot scene retrieval by text: R@M-N, the first M utterances of a scene against all scenes.
 
-    Prints the encoder, the same encoder with random weights, chance, and the published rows, marked as such;
-    intervals are 95 % over scenes.
+    Prints the encoder, the same encoder with random weights, what perfect labels find (where the scenes have labels),
+    chance, and the published rows, marked as such; intervals are 95 % over scenes.
 
     For example:
 

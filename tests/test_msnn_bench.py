@@ -10,7 +10,7 @@ import pytest
 from situated_examples import TINY, write_rooms
 
 from benchmarks.confusion import draw_confusion
-from benchmarks.head_answers import SceneSource, ask_head
+from benchmarks.head_answers import SceneSource, ask_head, with_other_texts
 from benchmarks.msnn import NO_ANSWER, Contestant, read_answers, score, simple_controls
 from benchmarks.msnn_execution import Executed, execute_directions
 from benchmarks.published_msnn import published_answers, published_msnn
@@ -153,6 +153,28 @@ def test_a_picture_of_the_confusions(samples, tmp_path):
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_other_texts_are_of_the_same_scene_and_leave_the_pose() -> None:
+    said = [("a", "bed"), ("a", "bed"), ("a", "sink"), ("b", "desk"), ("b", "desk")]
+    own = [
+        Sample(str(k), scan, situation=f"at the {thing}", interaction="sit", location=(k, 0.0, 0.0), yaw=k)
+        for k, (scan, thing) in enumerate(said)
+    ]
+    others = with_other_texts(own)
+    assert [sample.situation for sample in others] == [
+        "at the sink",
+        "at the sink",
+        "at the bed",
+        *["at the desk"] * 2,  # nothing else is said there
+    ]
+    for sample, other in zip(own, others, strict=True):
+        assert (other.sample_id, other.scan_id, other.location, other.yaw) == (
+            sample.sample_id,
+            sample.scan_id,
+            sample.location,
+            sample.yaw,
+        )
+
+
 # the commands
 
 
@@ -170,7 +192,10 @@ def test_the_command_prints_every_control_and_workers_change_nothing(trained, tm
     assert main([*map(str, line), "--out", str(tmp_path / "one")]) == 0
     found = json.loads(capsys.readouterr().out)
     heads = {row["head"] for row in found["rows"]}
-    assert heads == {"situated", "specialist", "text_only", "chance", "majority", "oracle"}
+    simple = {"text_only", "chance", "majority", "oracle"}
+    assert heads == simple | {
+        f"{head}{text}" for head in ("situated", "specialist") for text in ("", ", another text")
+    }
     assert found["not_trained"] == ["pose_only"]
     assert found["samples"] == 8  # the scenes of msnn_rooms_val.txt
     assert {row["directions"] for row in found["rows"]} == {4, 8}

@@ -190,9 +190,10 @@ def test_whole_run(pretrained: Path) -> None:
     run = RetrievalRun((str(pretrained / "data"),), str(pretrained / "encoder.safetensors"))
     result = measure_retrieval(run, on_scene=seen.append)
     kinds = [row["kind"] for row in result["rows"]]
-    assert kinds == ["measured", "control", "chance"]
+    assert kinds == ["measured", "control", "control", "chance"]
     assert len(seen) == 12
-    assert result["rows"][2]["R@1-5"] == {"mean": 5 / 6}
+    assert set(result["rows"][2]) == {"row", "kind", "R@1-1", "R@1-5", "R@5-1", "R@5-5"}
+    assert result["rows"][3]["R@1-5"] == {"mean": 5 / 6}
     assert result["rows"][0]["R@1-1"]["n"] == result["scenes"] == 6
     assert result["weights_sha256"] == PointMapEncoder(SMALL, seed=1).weights_sha256()
     again = measure_retrieval(run)
