@@ -1,7 +1,8 @@
 """Zero-shot scene retrieval by text: R@M-N with intervals, beside controls and the published rows.
 
 The controls are chance, random weights, and perfect labels (`poma3d.evaluation.label_oracle`): what queries that fit
-many scenes leave to be found. The protocol is that of `poma3d.evaluation.retrieval`. Shapes: Q queries, S scenes, V views, D embedding.
+many scenes leave to be found. The protocol is that of `poma3d.evaluation.retrieval`.
+Shapes: Q queries, S scenes, V views, D embedding.
 """
 
 from __future__ import annotations
