@@ -13,6 +13,8 @@ import math
 import numpy as np
 from numba import njit
 
+from policies.mapping.places import fill_discs, in_view
+
 CELL = 0.05
 """Edge of a cell, metres."""
 REACH = 10.0
@@ -35,8 +37,6 @@ _STILL = 0.01
 """An agent that came less far (metres) has not risen."""
 _FLOOR_ABOVE_BASE = 0.05
 """How far the floor may seem to lie above the agent's base, metres."""
-_BEFORE_OBJECT = 1
-"""Obstacles so many cells before an object are taken for a part of it; a wall behind it is no farther off."""
 _SAME_BARRIER, _MOST_DOUBLINGS = 0.6, 3
 """Nearer to each other than this (metres) two bumps are one barrier's; its width is doubled so often at most."""
 
@@ -124,7 +124,7 @@ class MetricMap:
         self.floor_here = _floor_around(self.floor, i, j, self.floor_here)
         # A chair beside the agent is not what it stands on.
         self.floor_here = min(max(self.floor_here, base - self._climb), base + _FLOOR_ABOVE_BASE)
-        _fill_discs(self.seen, np.array([[i, j]]), self._radius / CELL)  # the agent stands there
+        fill_discs(self.seen, np.array([[i, j]]), self._radius / CELL)  # the agent stands there
         fresh, cleared = _enter(
             points,
             valid,
@@ -192,14 +192,14 @@ class MetricMap:
             radius: metres.
         """
         near = np.zeros(self.shape, np.bool_)
-        _fill_discs(near, cells - self.origin, radius / CELL)
+        fill_discs(near, cells - self.origin, radius / CELL)
         return near & (self.cost < _TIGHT)
 
     def discs(self, places: list[tuple[float, float]], radius: float) -> np.ndarray:
         """Cells (I, J) bool within a radius of places, metres."""
         cells = np.array([self.cell_of(x, y) for x, y in places], dtype=np.int64).reshape(-1, 2)
         near = np.zeros(self.shape, np.bool_)
-        _fill_discs(near, cells, radius / CELL)
+        fill_discs(near, cells, radius / CELL)
         return near
 
     def in_view(self, places: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -209,7 +209,7 @@ class MetricMap:
             places: within the map.
             cells: counted from the start; what stands just before them belongs to them.
         """
-        return _in_view(places, cells - self.origin, self.obstacles())
+        return in_view(places, cells - self.origin, self.obstacles())
 
     def _hold(self, i0: int, j0: int, i1: int, j1: int) -> None:
         """Widen the map so that it holds these cells (counted from the start) with a margin."""
@@ -443,39 +443,3 @@ def _recost(cells, obstacle, bumped, cost, costs):
         for j in range(low_j, high_j + 1):
             if bumped[i, j]:
                 cost[i, j] = math.inf
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _in_view(places, cells, obstacles):
-    out = np.zeros(places.shape, np.bool_)
-    for i in range(places.shape[0]):
-        for j in range(places.shape[1]):
-            if not places[i, j]:
-                continue
-            nearest, least = 0, np.int64(1) << 40
-            for k in range(len(cells)):
-                square = (cells[k, 0] - i) ** 2 + (cells[k, 1] - j) ** 2
-                if square < least:
-                    nearest, least = k, square
-            length = math.sqrt(least)
-            free = True
-            for n in range(1, int(length) - _BEFORE_OBJECT):
-                share = n / length
-                a = round(i + share * (cells[nearest, 0] - i))
-                b = round(j + share * (cells[nearest, 1] - j))
-                if obstacles[a, b]:
-                    free = False
-                    break
-            out[i, j] = free
-    return out
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fill_discs(grid, cells, radius):
-    reach = int(radius)
-    for k in range(len(cells)):
-        i, j = cells[k, 0], cells[k, 1]
-        for a in range(max(0, i - reach), min(grid.shape[0], i + reach + 1)):
-            for b in range(max(0, j - reach), min(grid.shape[1], j + reach + 1)):
-                if (a - i) ** 2 + (b - j) ** 2 <= radius * radius:
-                    grid[a, b] = True
