@@ -1,4 +1,4 @@
-"""The main job in one go: the oracle and the random agent in furnished houses, with videos and results.
+"""The main job in one go: oracle, learned and random agents in furnished houses, with videos and results.
 
     python examples/demo.py --out demo [--scene house.glb]
 
@@ -24,10 +24,10 @@ def run(line: list[str]) -> None:
 
 
 def demo(out: Path, scenes: dict[str, str], episodes: int) -> list[Path]:
-    """Run the oracle and the random agent on every scene; return the folder of each scene."""
+    """Run the oracle, the shipped policy and the random agent on every scene; return the folder of each scene."""
     for name, scene in scenes.items():
-        for policy in ("oracle", "random"):
-            line = ["run", "--scene", scene, "--episodes", str(episodes), "--policy", policy]
+        for policy in ("oracle", "pointnav-mini", "random"):
+            line = ["run", "--scene", scene, "--episodes", str(episodes), "--policy", policy, "--size", "112"]
             line += ["--max-steps", "250", "--videos", "1", "--out", str(out / name / policy), "--overwrite"]
             run([*line, "--recording"] if policy == "oracle" else line)
         run(["view", str(out / name / "oracle")])
