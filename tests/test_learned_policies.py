@@ -420,3 +420,13 @@ def test_environments_of_a_training_look_for_scenes_where_the_settings_say(tmp_p
 def test_too_few_scenes_to_hold_out(tmp_path):
     with pytest.raises(SettingError, match="held out"):
         DaggerTraining(replace(TINY, held_out=3), tmp_path / "p").run()
+
+
+def test_a_policy_that_sees_nothing_takes_any_camera_but_no_other_turns(tmp_path):
+    DaggerTraining(replace(TINY, steps=16), tmp_path / "p").run()
+    policy = open_policy(str(tmp_path / "p"))
+    camera = PointNavEnv("procedural:val:1", 1, size=(6, 9), hfov=60)
+    policy.reset(camera, np.random.default_rng(0))
+    turns = PointNavEnv("procedural:val:1", 1, agent=agent_preset("pointnav-gibson", turn_angle=30.0))
+    with pytest.raises(SettingError, match="turns of 10 degrees"):
+        policy.reset(turns, np.random.default_rng(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from policies.learning.acting import Acting
 from policies.learning.features import ViewFeatures
 from policies.learning.networks import PolicyNetwork
 from policies.learning.sensors import OwnSensors, goal_sensors
+from policies.learning.trained_body import refuse_other_body
 from poma3d.errors import SettingError
 
 NEEDED = ("point_map", "valid", "pointgoal_with_gps_compass", "gps", "compass")
@@ -80,7 +81,8 @@ class LearnedPolicy:
         """Begin an episode.
 
         Raises:
-            SettingError: the environment is not PointNav in the agent's frame.
+            SettingError: the environment is not PointNav in the agent's frame, or its body or camera is not the
+                one that policies are trained with.
         """
         frame = getattr(getattr(env, "frame", None), "value", "agent")
         if frame != "agent":
@@ -88,6 +90,9 @@ class LearnedPolicy:
                 f"the policy {self.name} was trained on point maps in the agent's frame, found the frame {frame}:"
                 " leave --frame at agent"
             )
+        self._refuse_other_task(getattr(getattr(env, "observation_space", None), "spaces", NEEDED))
+        if (body := getattr(env, "agent", None)) is not None:
+            refuse_other_body(self.name, self._features, body)
         self._rng = rng
         self._sensors.restart()
         self._brain.restart()
@@ -98,12 +103,7 @@ class LearnedPolicy:
         Raises:
             SettingError: a sensor that it was trained with is missing, as in ObjectNav.
         """
-        missing = [name for name in NEEDED if name not in observation]
-        if missing:
-            raise SettingError(
-                f"the policy {self.name} acts in PointNav and needs the observation {missing[0]!r}, found"
-                f" {', '.join(observation)}"
-            )
+        self._refuse_other_task(observation)
         with one_thread():
             rows = self._features.rows(observation["point_map"][None], observation["valid"][None])[0]
             goal = goal_sensors(observation["pointgoal_with_gps_compass"])
@@ -114,6 +114,15 @@ class LearnedPolicy:
         action = self._acting.choose(logits, self._sensors.last_action, self._rng)
         self._sensors.acted(action)
         return action
+
+    def _refuse_other_task(self, observed: Iterable[str]) -> None:
+        names = list(observed)
+        missing = [name for name in NEEDED if name not in names]
+        if missing:
+            raise SettingError(
+                f"the policy {self.name} acts in PointNav and needs the observation {missing[0]!r}, found"
+                f" {', '.join(names)}"
+            )
 
 
 @contextlib.contextmanager
