@@ -141,7 +141,7 @@ def export(config: ExportScenes) -> int:
     }
     if config.json:
         print(json.dumps(facts, indent=2))
-    else:
+    elif facts["scenes"]:  # else the problems have said all
         size = facts["bytes"] / 2**30
         print(
             f"{config.out}: {facts['scenes']} scenes of {config.views} views, {size:.2f} GiB;"
@@ -189,7 +189,7 @@ def convert(config: ConvertScans) -> int:
     }
     if config.json:
         print(json.dumps(facts, indent=2))
-    else:
+    elif facts["scans"]:  # else the problems have said all
         print(f"{config.out}: {facts['scans']} of {len(done)} scans, {facts['views']} views written now")
     return 2 if bad else 0
 

@@ -169,6 +169,7 @@ def test_without_a_command_it_shows_what_there_is(capfd):
         (["run", "--episodes", "0"], "at least 1"),
         (["run", "--episodes", "absent.json.gz"], "absent.json.gz"),
         (["run", "--scene", "absent.glb"], "absent.glb"),
+        (["run", "--scene", "."], "is a folder (.), a mesh file was expected"),
         (["run", "--scene", "procedural:nowhere:2"], "nowhere"),
         (["run", "--size", "0"], "(0,)"),
         (["run", "--size", "1", "2", "3"], "(1, 2, 3)"),

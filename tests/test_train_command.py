@@ -83,6 +83,7 @@ def test_a_learned_policy_has_the_same_numbers_with_any_number_of_environments(
         ("--episodes none.json.gz", "none.json.gz"),
         ("--scene procedural:foo:3", "train, val, test"),
         ("--scene procedural:train:2", "smaller --held-out"),
+        ("--scene nothere.glb --held-out 1", "'nothere.glb' is absent"),
         ("--features backbone --backbone nowhere.safetensors", "nowhere.safetensors"),
     ],
 )

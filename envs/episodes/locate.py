@@ -54,19 +54,27 @@ def locate_scene(
     ``scene_datasets`` below it, and in the same places beside and above the episode file.
 
     Raises:
-        EpisodeError: it is in none of these places; the message lists them.
+        EpisodeError: it is in none of these places, and the message lists them, or it is a folder.
     """
     if scene_id.startswith(PROCEDURAL_PREFIX):
         return scene_id
     short = scene_id.replace("\\", "/")
     short = short[len(_DATA_PREFIX) :] if short.startswith(_DATA_PREFIX) else short
     tried: list[str] = []
+    found_folder: Path | None = None
     for folder in _folders(scenes_dir, episode_file):
         for name in _names(short):
             candidate = folder / name
             if candidate.is_file():
                 return str(candidate)
+            if candidate.is_dir():
+                found_folder = candidate
             tried.append(str(candidate))
+    if found_folder is not None:
+        raise EpisodeError(
+            f"the scene {scene_id!r} is a folder ({found_folder}), a mesh file was expected;"
+            f" `pomagym scenes list {found_folder}` lists those in it"
+        )
     shown = ", ".join(tried[:6]) + (f" and {len(tried) - 6} more places" if len(tried) > 6 else "")
     raise EpisodeError(
         f"the scene {scene_id!r} is absent; looked for {shown}."

@@ -7,6 +7,7 @@ from typing import Any
 
 from envs.embodiment import AgentSpec, agent_preset
 from envs.episodes.episode import Episode
+from envs.episodes.locate import locate_scene
 from envs.episodes.pointnav_generator import pointnav_episode
 from envs.pointnav import PointNavEnv
 from envs.simulators.open import open_simulator
@@ -32,7 +33,7 @@ class TrainingScenes:
         body: the agent.
 
     Raises:
-        UserError: scenes or episodes that are none, or fewer scenes than are to be held out.
+        UserError: scenes or episodes that are none or not there, or fewer scenes than are to be held out.
     """
 
     def __init__(self, settings: TrainSettings, body: AgentSpec) -> None:
@@ -49,6 +50,10 @@ class TrainingScenes:
             scenes = list(self._recorded)
         else:
             specs = {scene_id_of(spec): spec for spec in list_scenes(settings.scene)}
+            for (
+                name
+            ) in specs:  # a file that is not there is told before what the number of scenes is too small for
+                locate_scene(name, scenes_dir=settings.scenes_dir)
             locate, scenes = specs.__getitem__, list(specs)
             if settings.episodes is not None:
                 self._limit = max(1, settings.episodes // len(scenes))
