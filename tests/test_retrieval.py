@@ -21,6 +21,7 @@ from poma3d.encoder import PointMapEncoder
 from poma3d.encoder_config import EncoderConfig
 from poma3d.errors import FileError, SettingError
 from poma3d.evaluation.retrieval import join_utterances, ranks
+from poma3d.pretrained import SHIPPED
 from poma3d.scenepoint.captions import RetrievalQuery
 from poma3d.towers.loading import load_text, text_beside
 from poma3d.towers.mini_text import MiniText, MiniTextConfig
@@ -212,6 +213,15 @@ def test_text_tower_beside_the_encoder(pretrained: Path, tmp_path: Path) -> None
     with pytest.raises(SettingError, match="--text"):
         text_beside(alone, 8)
     assert text_beside(alone, 512) == text_beside("poma3d", 512) == "fg-clip-base"
+
+
+def test_a_result_names_the_text_tower_without_the_folders_of_this_machine(pretrained: Path) -> None:
+    shipped = SHIPPED[0]
+    run = RetrievalRun((str(pretrained / "data"),), shipped, views=1)
+    assert measure_retrieval(run)["text"] == load_text(shipped).name == shipped
+    assert load_text(pretrained / "text.safetensors").name == str(
+        pretrained / "text.safetensors"
+    )  # as it was given
 
 
 def test_command(pretrained: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

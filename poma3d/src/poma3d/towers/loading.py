@@ -7,7 +7,7 @@ from pathlib import Path
 
 from poma3d.checkpoint_layouts import PUBLISHED, resolve
 from poma3d.errors import SettingError
-from poma3d.pretrained import is_shipped, text_file
+from poma3d.pretrained import SHIPPED, is_shipped, text_file
 from poma3d.towers.protocol import TextTower
 
 TEXT_FILE = "text.safetensors"
@@ -31,8 +31,11 @@ def load_text(path_or_name: str | os.PathLike[str]) -> TextTower:
     from poma3d.towers.mini_text import MiniText
 
     path = Path(path_or_name).expanduser()
-    if is_shipped(path_or_name) and not path.exists():
-        return MiniText.load(text_file(os.fspath(path_or_name)))
+    for name in SHIPPED:
+        if path == text_file(name) or (os.fspath(path_or_name) == name and not path.exists()):
+            tower = MiniText.load(text_file(name))
+            tower.name = name  # results tell where weights came from, not where this machine has them
+            return tower
     if path.suffix == ".safetensors":
         return MiniText.load(path)
     if (path / TEXT_FILE).is_file():
@@ -74,5 +77,5 @@ def text_beside(encoder: str | os.PathLike[str], channels: int) -> str:
             f" no {TEXT_FILE} beside it; name one (--text)"
         )
     if (path / "config.json").is_file() and (path / "tokenizer.json").is_file():
-        return str(path)
+        return os.fspath(encoder)
     return FGCLIP
