@@ -45,6 +45,20 @@ COMMANDS: dict[str, str] = {
 }
 """Name of each command and what it does; `pomagym.NAME` is its module, with _ for -."""
 
+KEEPING = (
+    "run",
+    "train",
+    "train-head",
+    "pretrain",
+    "bench navigation",
+    "bench localization",
+    "bench encoder",
+    "scenes generate",
+    "scenes export",
+    "scenes convert",
+)
+"""Commands that write what they do piece by piece: one that is stopped keeps what was finished."""
+
 EXAMPLES = """\
 examples:
   pomagym run --scene procedural:val:5 --episodes 20 --policy oracle --out results/oracle
@@ -68,17 +82,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; the commands are {', '.join(COMMANDS)}")
     before = _end_on_sigterm()
+    config = None
     try:
         command = importlib.import_module(f"pomagym.{name.replace('-', '_')}")
-        return command.execute(_parse(name, command.Config, rest))
+        config = _parse(name, command.Config, rest)
+        return command.execute(config)
     except UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt as stop:
-        return _stopped(stop)
+        return _stopped(stop, _keeps(name, rest, config))
     except SystemError as error:  # what comes of an interrupt at the very moment that numba's code returns
         if not isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        return _stopped(error.__cause__)
+        return _stopped(error.__cause__, _keeps(name, rest, config))
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -97,12 +113,20 @@ class _TerminatedError(KeyboardInterrupt):
     """SIGTERM, as of a batch system: handled wherever Ctrl-C is."""
 
 
-def _stopped(stop: KeyboardInterrupt) -> int:
-    """Say what stopped the command; returns the exit code."""
+def _keeps(name: str, rest: Sequence[str], config: Any) -> bool:
+    """Whether a command that is stopped leaves something that the same command goes on from."""
+    if getattr(config, "query", None) == "text":  # the localisation that is measured in one piece
+        return False
+    return name in KEEPING or " ".join([name, *rest[:1]]) in KEEPING
+
+
+def _stopped(stop: KeyboardInterrupt, keeps: bool) -> int:
+    """Say what stopped the command, and what is left of its work; returns the exit code."""
     name, number = (
         ("SIGTERM", signal.SIGTERM) if isinstance(stop, _TerminatedError) else ("Ctrl-C", signal.SIGINT)
     )
-    _say(f"pomagym: stopped by {name}; what was finished is kept")
+    left = "what was finished is kept" if keeps else "nothing was finished, the same command begins anew"
+    _say(f"pomagym: stopped by {name}; {left}")
     return 128 + number
 
 

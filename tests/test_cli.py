@@ -18,7 +18,7 @@ import pytest
 from flat_room import room_scene
 
 from envs.scenes.mesh import save_scene
-from pomagym.main import COMMANDS, main
+from pomagym.main import COMMANDS, KEEPING, main
 
 POMAGYM = [sys.executable, "-m", "pomagym"]
 TINY = ["--size", "8", "12", "--max-steps", "30"]
@@ -216,9 +216,39 @@ def test_an_interrupt_inside_compiled_code_is_one_too(capfd, monkeypatch, sent, 
         except KeyboardInterrupt as stop:
             raise SystemError("CPUDispatcher(...) returned a result with an exception set") from stop
 
-    monkeypatch.setattr("pomagym.doctor.execute", execute)
-    found, _, err = finish(capfd, ["doctor"])
+    monkeypatch.setattr("pomagym.run.execute", execute)
+    found, _, err = finish(capfd, ["run"])
     assert (found, err) == (code, f"pomagym: stopped by {said}; what was finished is kept\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("bench encoder", True),
+        ("bench localization", True),
+        ("scenes export procedural:val:1 --out x", True),
+        ("bench localization --query text", False),
+        ("bench msnn --data x.json", False),
+        ("episodes msnn --out x", False),
+        ("view x", False),
+    ],
+)
+def test_an_interrupt_tells_what_is_left_of_the_work(capfd, monkeypatch, line, kept):
+    def execute(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"pomagym.{line.split()[0]}.execute", execute)
+    code, _, err = finish(capfd, line.split())
+    assert code == 130
+    left = "what was finished is kept" if kept else "nothing was finished, the same command begins anew"
+    assert err == f"pomagym: stopped by Ctrl-C; {left}\n"
+
+
+def test_the_commands_that_keep_what_they_finished_are_commands():
+    for line in KEEPING:
+        name, *part = line.split()
+        config = importlib.import_module(f"pomagym.{name.replace('-', '_')}").Config
+        assert not part or part[0] in [mark.name for kind in get_args(config) for mark in get_args(kind)[1:]]
 
 
 def test_damaged_files_are_named(capfd, tmp_path, house):
