@@ -12,8 +12,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from situated_examples import tiny_backbone, write_rooms
+from situated_examples import TINY, tiny_backbone, write_rooms
 
+from agent.backbone import FrozenBackbone
 from policies.situated.batch import Batcher
 from policies.situated.features import FeatureFolder, patch_centres, seen_from, to_agent
 from policies.situated.first_leg import Plan, draw_plan, find_ways
@@ -25,6 +26,7 @@ from policies.situated.samples import Answers, Sample, held_out
 from policies.situated.settings import HeadSettings, TrainingSettings
 from policies.situated.text import mini_tower
 from policies.situated.training import HeadTraining
+from poma3d.encoder import PointMapEncoder
 from poma3d.errors import FileError, SettingError
 
 torch.set_num_threads(1)
@@ -140,6 +142,18 @@ def test_features_are_kept_and_made_anew_where_the_scene_changed(rooms, tmp_path
         kept.write_bytes(kept.read_bytes()[:100])
     with pytest.raises(FileError, match="remove it"):
         FeatureFolder(root, backbone, tmp_path / "cache")["room00"]
+
+
+def test_features_of_another_precision_are_kept_apart(rooms, tmp_path):
+    plain, rough = (
+        FrozenBackbone(PointMapEncoder(TINY, seed=3), output="both", device="cpu", precision=precision)
+        for precision in ("float32", "bf16")
+    )
+    made = FeatureFolder(rooms[0], rough, tmp_path)["room00"]
+    exact = FeatureFolder(rooms[0], plain, tmp_path)["room00"]
+    assert not np.array_equal(made.tokens, exact.tokens)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"{plain.weights_sha256[:16]}-scene{how}" for how in ("", "-bf16-cpu")}
 
 
 def test_a_scene_that_is_not_there_is_named(features):

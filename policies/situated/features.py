@@ -1,7 +1,8 @@
 """What the frozen backbone says of each scene, kept on disk, with where each patch lies.
 
-One file a scene below a folder named after the hash of the weights and the placing: tokens and view embeddings as
-float16, centres in the scene's frame. Files are read when they are asked for; a bounded number stays in memory.
+One file a scene below a folder named after the hash of the weights, the placing and, where it is not float32 on a
+processor, how it was encoded: tokens and view embeddings as float16, centres in the scene's frame. Files are read when
+they are asked for; a bounded number stays in memory.
 Shapes: V views, P patches, K = V P patches of a scene, C width, D embedding, W categories.
 """
 
@@ -70,7 +71,8 @@ class FeatureFolder:
 
     Args:
         roots: ScenePoint folders, or one.
-        backbone: what `agent.backbone.FrozenBackbone` is: ``encode``, ``image_size`` and ``weights_sha256``.
+        backbone: what `agent.backbone.FrozenBackbone` is: ``encode``, ``image_size``, ``weights_sha256``, ``precision``
+            and ``device``.
         folder: where features are kept; None keeps them in memory alone.
         placing: frame in which views are encoded, ``scene`` or ``view``.
 
@@ -96,7 +98,8 @@ class FeatureFolder:
                     raise SettingError(f"{scene.path} and {self.paths[scene.scan_id]} have the same name")
                 self.paths[scene.scan_id] = scene.path
         self.backbone, self.placing = backbone, placing
-        self.folder = None if folder is None else Path(folder) / f"{backbone.weights_sha256[:16]}-{placing}"
+        name = f"{backbone.weights_sha256[:16]}-{placing}{_how(backbone)}"
+        self.folder = None if folder is None else Path(folder) / name
         self._kept: OrderedDict[str, SceneFeatures] = OrderedDict()
 
     def require(self, scans: Iterable[str]) -> None:
@@ -182,6 +185,12 @@ class FeatureFolder:
             floor=floor,
             plan=draw_plan(thin, floor),
         )
+
+
+def _how(backbone: Any) -> str:
+    """What a folder's name says of how features were made: they differ between precisions and kinds of device."""
+    how = (backbone.precision, backbone.device.type)
+    return "" if how == ("float32", "cpu") else "-" + "-".join(how)
 
 
 def patch_centres(points: np.ndarray, valid: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
