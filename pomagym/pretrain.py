@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from poma3d.training.settings import PRESETS, PretrainSettings
+from pomagym.printing import say_done_already
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ def _train(settings: PretrainSettings, as_json: bool) -> int:
         result = pretrain(settings, report=report)
     if rank():  # of several processes one speaks
         return 0
+    if not stages:
+        say_done_already(settings.out)
     if as_json:
         facts = {
             "encoder": str(result.encoder),

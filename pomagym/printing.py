@@ -43,3 +43,8 @@ def name_missing(scans: Sequence[str], what: str) -> None:
             f"pomagym: the {what} of {len(scans)} scenes are left out, no folder holds them: {some}",
             file=sys.stderr,
         )
+
+
+def say_done_already(folder: str | Path) -> None:
+    """Say on standard error that the run in a folder had nothing left to train."""
+    print(f"pomagym: the run in {folder} was done already; nothing was trained now", file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.learning.settings import TrainSettings
+from pomagym.printing import say_done_already
 
 if TYPE_CHECKING:
     from policies.learning.train_result import TrainResult
@@ -94,9 +95,12 @@ def _dagger(settings: TrainSettings, out: Path, config: Config) -> TrainResult:
             begun.append(unit)
             _note(f"{done}/{total} {unit.kind}, round {unit.round + 1}")
 
-        return training.run(
+        result = training.run(
             on_unit=show, on_log=lambda facts: _note(_facts(facts)), keep_experience=config.keep_experience
         )
+    if not begun:
+        say_done_already(out)
+    return result
 
 
 def _ppo(settings: TrainSettings, out: Path, config: Config) -> TrainResult:
@@ -104,13 +108,18 @@ def _ppo(settings: TrainSettings, out: Path, config: Config) -> TrainResult:
     from pomagym.progress import Bar
 
     training = PpoTraining(settings, out)
+    segments: list[int] = []
     with Bar("training", training.segments) as bar:
 
         def show(done: int, total: int, facts: dict[str, Any]) -> None:
             bar.start(total, done)
+            segments.append(done)
             _note(f"{done}/{total} {_facts(facts)}")
 
-        return training.run(on_segment=show)
+        result = training.run(on_segment=show)
+    if not segments and result.stopped is None:
+        say_done_already(out)
+    return result
 
 
 def _facts(facts: dict[str, Any]) -> str:

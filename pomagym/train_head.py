@@ -6,12 +6,17 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from policies.situated.settings import HeadSettings, TrainingSettings
 from pomagym.head_options import check_data, file_facts, read_samples, scene_source, split_beside
+from pomagym.printing import say_done_already
+
+if TYPE_CHECKING:
+    from policies.situated.samples import Answers, Sample
+    from policies.situated.training import TrainedHead
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,9 @@ def execute(config: Config) -> int:
     """Make features, train, write the head."""
     from dataclasses import replace
 
-    from policies.situated.posed import PosedFeatures, by_scene
+    from benchmarks.folder_lock import locked
     from policies.situated.samples import Answers, Sample
-    from policies.situated.training import BLIND, EpochReport, HeadTraining
     from poma3d.errors import SettingError
-    from pomagym.progress import Bar
 
     check_data(config.data)
     if config.head.kind not in (HeadSettings.kind, config.kind):
@@ -94,6 +97,34 @@ def execute(config: Config) -> int:
         answers = Answers.words(answer_list(samples))
     if not samples:
         raise SettingError("there are no samples to train on in " + ", ".join(map(str, config.data)))
+    with locked(config.out):
+        trained = _train(config, samples, test, answers, head, training)
+    facts = {"head": str(trained.path), "weights_sha256": trained.weights_sha256, **trained.notes}
+    if config.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        score = trained.notes["selection_accuracy"]
+        print(f"head      {trained.path}  (weights {trained.weights_sha256[:12]})")
+        print(f"epoch     {trained.notes['epoch']}, chosen on {trained.notes['selected_on']}")
+        if score is not None:
+            print(f"accuracy  {score:.1%} there, mean of the outputs")
+    return 0
+
+
+def _train(
+    config: Config,
+    samples: list[Sample],
+    test: list[Sample],
+    answers: Answers,
+    head: HeadSettings,
+    training: TrainingSettings,
+) -> TrainedHead:
+    """Make the features that are missing and train, or go on with a run that was cut off."""
+    from policies.situated.posed import PosedFeatures, by_scene
+    from policies.situated.training import BLIND, EpochReport, HeadTraining
+    from poma3d.errors import SettingError
+    from pomagym.progress import Bar
+
     asked = [*samples, *test]
     features = None
     if config.kind not in BLIND:
@@ -120,6 +151,7 @@ def execute(config: Config) -> int:
         test=test,
         facts={"data": file_facts(config.data)},
     )
+    done_already = run.epoch >= training.epochs
     with Bar(f"{config.kind}, epochs", training.epochs) as bar:
         bar.start(training.epochs, run.epoch)
 
@@ -131,16 +163,9 @@ def execute(config: Config) -> int:
                 print(f"epoch {at.epoch}/{at.epochs}: {line}", file=sys.stderr)
 
         trained = run.run(report)
-    facts = {"head": str(trained.path), "weights_sha256": trained.weights_sha256, **trained.notes}
-    if config.json:
-        print(json.dumps(facts, indent=2))
-    else:
-        score = trained.notes["selection_accuracy"]
-        print(f"head      {trained.path}  (weights {trained.weights_sha256[:12]})")
-        print(f"epoch     {trained.notes['epoch']}, chosen on {trained.notes['selected_on']}")
-        if score is not None:
-            print(f"accuracy  {score:.1%} there, mean of the outputs")
-    return 0
+    if done_already:
+        say_done_already(config.out)
+    return trained
 
 
 def _text_weights(config: Config) -> str | None:

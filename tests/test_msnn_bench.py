@@ -10,6 +10,7 @@ import pytest
 from situated_examples import TINY, write_rooms
 
 from benchmarks.confusion import draw_confusion
+from benchmarks.folder_lock import locked
 from benchmarks.head_answers import SceneSource, ask_head, with_other_texts
 from benchmarks.msnn import NO_ANSWER, Contestant, read_answers, score, simple_controls
 from benchmarks.msnn_execution import Executed, execute_directions
@@ -252,6 +253,23 @@ def test_data_are_asked_for(line, tmp_path, monkeypatch, capsys):
     assert main(line.split()) == 2
     assert "--data FILE" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_a_head_is_held_while_it_trains_and_says_when_it_is_done(trained, tmp_path, capsys):
+    line = ["train-head", "text_only", "--data", str(trained / "msnn_rooms.json"), *SMALL]
+    out = tmp_path / "head"
+    capsys.readouterr()
+    with locked(out):
+        assert main([*line, "--out", str(out)]) == 2
+        assert "another run" in capsys.readouterr().err
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    assert main([*line, "--out", str(out)]) == 0
+    first = capsys.readouterr()
+    assert "already" not in first.err
+    assert main([*line, "--out", str(out)]) == 0
+    again = capsys.readouterr()
+    assert again.out == first.out
+    assert again.err == f"pomagym: the run in {out} was done already; nothing was trained now\n"
 
 
 def test_a_head_without_scenes_is_refused(trained, tmp_path, capsys):

@@ -19,7 +19,9 @@ FLAGS = (
 def test_what_it_trains_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "blind")
     assert main(["train", *FLAGS.split(), "--out", out, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    first = capsys.readouterr()
+    told = json.loads(first.out)
+    assert "already" not in first.err
     assert told["policy"] == out
     assert set(told["held_out"]) >= {"success", "spl"}
     run = [
@@ -36,6 +38,10 @@ def test_what_it_trains_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert main([*run, "--out", str(tmp_path / "run")]) == 0
     assert json.loads(capsys.readouterr().out)["weights_sha256"] == told["weights_sha256"]
+    assert main(["train", *FLAGS.split(), "--out", out, "--json"]) == 0
+    again = capsys.readouterr()
+    assert json.loads(again.out) == told
+    assert again.err.splitlines()[0] == f"pomagym: the run in {out} was done already; nothing was trained now"
     with locked(out):
         assert main(["train", *FLAGS.split(), "--out", out]) == 2
     assert "another run" in capsys.readouterr().err

@@ -388,9 +388,11 @@ def test_the_command_trains_resumes_and_reports(
     assert main([*line, "--run.dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stages"][0]["scenes"] == 8
     found = []
-    for _ in range(2):
+    for already in (False, True):
         assert main([*line, "--out", str(out), "--validation", str(data), "--json"]) == 0
-        found.append(json.loads(capsys.readouterr().out))
+        told = capsys.readouterr()
+        found.append(json.loads(told.out))
+        assert (f"the run in {out} was done already" in told.err) == already
     assert found[0] == found[1]
     assert found[0]["measures"]["chance@1"] == pytest.approx(1 / 8)
     assert load_encoder(found[0]["encoder"]).weights_sha256() == found[0]["weights_sha256"]
