@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,29 @@ class TableData:
             name: Suite([folder], size, views=_most_views(folder), aliases=SYNONYMS, **names)
             for name, folder in transfer.items()
         }
-        contents = [_content(Path(folder)) for folder in (*validation, *transfer.values())]
+        self._folders = [Path(folder) for folder in (*validation, *transfer.values())]
+        contents = [_content(folder) for folder in self._folders]
         self.sha256 = hashlib.sha256(
             json.dumps([PROTOCOL, size, views, list(transfer), contents]).encode()
         ).hexdigest()
+        """Of captions and of the sizes of scene files, which names the data."""
 
         suites = (self.validation, *self.transfer.values())
         self.placings: tuple[Placing, ...] = ("scene",)
         """As agents see them as well, where all scenes have cameras."""
         if all(suite.has_cameras for suite in suites):
             self.placings = ("scene", "agent")
+
+    @cached_property
+    def scenes_sha256(self) -> str:
+        """Of what the scene files hold; they are read whole, about a second a GB."""
+        digests = [
+            [str(number), path.relative_to(folder).as_posix(), _sha256(path)]
+            for number, folder in enumerate(self._folders)
+            for path in _files(folder)
+            if path.suffix == ".safetensors"
+        ]
+        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
     @property
     def encodings(self) -> int:
@@ -178,6 +192,7 @@ def make_table(
     against = against or names[0]
     if against not in names:
         raise SettingError(f"there is no row {against!r} to compare with; there are {', '.join(names)}")
+    named = _name_of_data(kept, data)
     measured: dict[str, list[dict[str, Measure]]] = {}
     told: dict[str, list[dict[str, Any]]] = {}
 
@@ -188,7 +203,7 @@ def make_table(
             "weights_sha256": encoder.weights_sha256(),
             "text_sha256": None if text is None else text.weights_sha256(),
         }
-        key = hashlib.sha256(json.dumps([hashes, data.sha256], sort_keys=True).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps([hashes, *named], sort_keys=True).encode()).hexdigest()
         path = kept / f"{key[:24]}.json"
         found = _read_kept(path)
         if found is None:
@@ -343,13 +358,43 @@ def _content(folder: Path) -> list[list[str]]:
     return [
         [
             path.relative_to(folder).as_posix(),
-            str(path.stat().st_size)
-            if path.suffix == ".safetensors"
-            else hashlib.sha256(path.read_bytes()).hexdigest(),
+            str(path.stat().st_size) if path.suffix == ".safetensors" else _sha256(path),
         ]
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in (".safetensors", ".json", ".jsonl") and path.name[0] != "."
+        for path in _files(folder)
     ]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a ScenePoint folder, in order."""
+    kinds = (".safetensors", ".json", ".jsonl")
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in kinds and path.name[0] != "."
+    ]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})") from error
+
+
+def _name_of_data(kept: Path, data: TableData) -> list[str]:
+    """What names the data in the keys of kept measures.
+
+    The hash of the data counts of scene files their sizes alone, and measures are kept under it. What the files hold
+    is therefore noted beside the first measures; data of the same sizes that hold something else have names of their
+    own.
+    """
+    note = kept / f"{data.sha256[:24]}.scenes"
+    try:
+        first = note.read_text().strip()
+    except OSError:
+        write_text(note, data.scenes_sha256 + "\n")
+        return [data.sha256]
+    return [data.sha256] if first == data.scenes_sha256 else [data.sha256, data.scenes_sha256]
 
 
 def _read_kept(path: Path) -> dict[str, Measure] | None:
