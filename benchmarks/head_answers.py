@@ -6,10 +6,8 @@ thread, so the number of workers changes no bit.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from agent.backbone import FrozenBackbone
+from envs.spawned_pool import spawned_pool
 from policies.situated.batch import Batcher
 from policies.situated.features import FeatureFolder
 from policies.situated.heads import LoadedHead, load_head
@@ -24,7 +23,7 @@ from policies.situated.posed import PosedFeatures, by_scene
 from policies.situated.prediction import predict
 from policies.situated.samples import Sample
 from policies.situated.training import BLIND
-from poma3d.errors import SettingError, UserError
+from poma3d.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -108,20 +107,13 @@ def ask_head(
         for name, values in found.items():
             logits[name][parts[0]] = values
         return HeadAnswers(logits, loaded)
-    pool = ProcessPoolExecutor(len(parts), mp_context=multiprocessing.get_context("spawn"))
-    try:
+    with spawned_pool(len(parts), remedy="take fewer --workers") as pool:
         waiting = {pool.submit(_ask, str(path), [samples[k] for k in part], source): part for part in parts}
         for future in as_completed(waiting):
             for name, values in future.result().items():
                 logits[name][waiting[future]] = values
             for scan in dict.fromkeys(samples[k].scan_id for k in waiting[future]):
                 on_scene(scan)
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker was killed, as happens when memory runs out; take fewer --workers"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
     return HeadAnswers(logits, loaded)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -33,7 +34,7 @@ _RESET_OPTIONS = ("episode_id", "scene_id")
 Observation = dict[str, np.ndarray]
 
 
-class EpisodeEnv(gymnasium.Env[Any, Any]):
+class EpisodeEnv(gymnasium.Env[Any, Any], ABC):
     """An agent that sees point maps, put at the start of one episode after another.
 
     Every episode comes once in a round. The seed of ``reset(seed=...)`` orders the rounds and goes back to the
@@ -105,9 +106,9 @@ class EpisodeEnv(gymnasium.Env[Any, Any]):
         """Readings of the sensors beside the point map; ``views`` holds the one that the agent sees."""
         return {}
 
+    @abstractmethod
     def _prepare(self, episode: Episode, simulator: Simulator, start: np.ndarray) -> None:
         """Make ready for an episode that starts at ``start`` (3,), or raise where the task cannot be set."""
-        raise NotImplementedError
 
     def _info(self) -> dict[str, Any]:
         """What `reset` and `step` tell beside the observation."""

@@ -120,13 +120,7 @@ class DaggerTraining:
                 stopped = self._work_through(on_unit, on_log, advance)
         if not keep_experience and stopped is None:
             self._tidy()
-        return TrainResult(
-            self.out,
-            dict(self._best.get("measures", {})),
-            self._best.get("sha256", ""),
-            self._steps,
-            stopped,
-        )
+        return TrainResult.of(self.out, self._best, self._steps, stopped)
 
     def _prepare(self, state: Mapping[str, Any]) -> None:
         """Open all that the units work with, as the checkpoint left it; empty: from the beginning."""

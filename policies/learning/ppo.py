@@ -83,13 +83,7 @@ class PpoTraining:
         if self._done < self.segments:
             with one_thread(), own_chance():
                 stopped = self._train(state, on_segment, advance)
-        return TrainResult(
-            self.out,
-            dict(self._best.get("measures", {})),
-            self._best.get("sha256", ""),
-            self._steps,
-            stopped,
-        )
+        return TrainResult.of(self.out, self._best, self._steps, stopped)
 
     def _train(
         self,

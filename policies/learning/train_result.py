@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -20,3 +22,8 @@ class TrainResult:
     """Environment steps taken."""
     stopped: str | None = None
     """Why training ended early; None where it did not."""
+
+    @classmethod
+    def of(cls, folder: Path, best: Mapping[str, Any], steps: int, stopped: str | None) -> TrainResult:
+        """The result where ``best`` is what a checkpoint says of the policy kept; empty where none was."""
+        return cls(folder, dict(best.get("measures", {})), best.get("sha256", ""), steps, stopped)

@@ -228,34 +228,20 @@ def make_table(
         }
         for row, seeds in measured.items()
     }
-    suite = data.validation
-    recognised: dict[str, Measure] = {}
-    if suite.utterances and suite.dataset.categories:
-        recognised = label_recall(suite.dataset, suite.utterances)
     order = [name for name in (RANDOM, *names) if name in measured]
-    anywhere = {name: measure for row in means.values() for name, measure in row.items()}
+    controls = {CHANCE: _chance({name: measure for row in means.values() for name, measure in row.items()})}
+    suite = data.validation
+    if suite.utterances and suite.dataset.categories:
+        controls[LABELS] = label_recall(suite.dataset, suite.utterances)
     return {
         "rows": [
             {
-                "row": CHANCE,
+                "row": control,
                 "checkpoints": [],
-                "measures": {
-                    name: {"mean": measure.value, "ci95": list(measure.ci95)}
-                    for name, measure in _chance(anywhere).items()
-                },
+                "measures": {name: _as_json(measure, None) for name, measure in found.items()},
             }
+            for control, found in controls.items()
         ]
-        + (
-            [
-                {
-                    "row": LABELS,
-                    "checkpoints": [],
-                    "measures": {name: _as_json(measure, None) for name, measure in recognised.items()},
-                }
-            ]
-            if recognised
-            else []
-        )
         + [
             {
                 "row": row,

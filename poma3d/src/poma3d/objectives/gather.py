@@ -56,11 +56,13 @@ def _gathered(rows: Tensor) -> Tensor:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
+        """The rows of all ranks, in the order of the ranks."""
         ctx.count = len(rows)
         return _gathered(rows)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """What the losses of all ranks say of the rows of this one, summed."""
         total = gradients[0].contiguous().clone()
         distributed.all_reduce(total)
         return total[rank() * ctx.count : (rank() + 1) * ctx.count]
