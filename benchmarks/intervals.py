@@ -64,5 +64,5 @@ def _groups(values: np.ndarray, scenes: Sequence[str]) -> tuple[np.ndarray, int]
     names, group = np.unique(np.asarray(scenes, dtype=str), return_inverse=True)
     if len(names) > 1:
         return group, len(names)
-    by_size = np.argsort(np.argsort(values))  # so that the order of the questions is none of the draws' business
-    return by_size, len(group)
+    # By size, so that the order of the questions changes no draw.
+    return np.argsort(np.argsort(values)), len(group)
