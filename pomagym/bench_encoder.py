@@ -31,6 +31,9 @@ class Encoder:
     """A ScenePoint folder that no encoder was trained on; may be given several times."""
     transfer: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """NAME=FOLDER: other scenes that the probes are scored on as well; may be given several times."""
+    rooms: tyro.conf.UseAppendAction[tuple[Path, ...]] = ()
+    """A ScenePoint folder of single rooms (pomagym scenes export --by-room), as most scans of ScanNet are: scenes are
+    found by text there as well; may be given several times."""
     against: str | None = None
     """The row that the others are compared with scene by scene; default: the first."""
     views: int = 32
@@ -73,7 +76,13 @@ def encoder(config: Encoder) -> int:
     rows = [Row.parse(text) for text in config.row or SHIPPED[:1]]
     transfer = dict(_named(text) for text in config.transfer)
     size = open_checkpoint(rows[0].checkpoints[0])[0].config.image_size
-    data = TableData([str(folder) for folder in config.validation], transfer, size, views=config.views)
+    data = TableData(
+        [str(folder) for folder in config.validation],
+        transfer,
+        size,
+        views=config.views,
+        rooms=[str(folder) for folder in config.rooms],
+    )
     with Bar("measuring") as bar:
 
         def start(what: str, scenes: int) -> None:

@@ -20,12 +20,15 @@ class ExportScenes:
 
         pomagym scenes export procedural:train:2000 --out data/houses_train --size 112 --half --workers 2
         pomagym scenes export house.glb flat.glb --out data/mine
+        pomagym scenes export procedural:val:200 --by-room --out data/rooms_val --size 112 --half
     """
 
     scenes: tyro.conf.Positional[tuple[str, ...]]
     """Mesh files and procedural:SPLIT:N (the first N houses of a split)."""
     out: Path
     """The ScenePoint folder; made where it is absent."""
+    by_room: bool = False
+    """Make every room a scene of its own, as most scans of ScanNet are; beyond its doors there is nothing."""
     views: int = 32
     """Views of a scene."""
     size: int = 224
@@ -97,8 +100,8 @@ class CheckScenePoint:
 
 
 def export(config: ExportScenes) -> int:
-    """Export scenes; 2 where one could not be."""
-    from envs.scenepoint_export import ExportedScene, ExportSettings, export_scenes
+    """Export scenes; 2 where one could not be, by room where none could."""
+    from envs.scenepoint_export import ExportedScene, ExportSettings, export_scenes, rooms_of
     from envs.simulators.raycast import available_cores
     from envs.task_source import list_scenes
     from poma3d.errors import SettingError
@@ -107,6 +110,12 @@ def export(config: ExportScenes) -> int:
     if not config.scenes:
         raise SettingError("no scenes to export; name mesh files or procedural:SPLIT:N")
     specs = [str(spec) for choice in config.scenes for spec in list_scenes(choice)]
+    if config.by_room:
+        with Bar("scenes opened", len(specs)) as bar:
+            houses, specs = specs, []
+            for house in houses:
+                specs += rooms_of(house)
+                bar.advance(house)
     settings = ExportSettings(
         views=config.views,
         size=config.size,
@@ -122,7 +131,7 @@ def export(config: ExportScenes) -> int:
 
         def show(scene: ExportedScene) -> None:
             bar.advance(scene.scan_id)
-            if scene.problem:
+            if scene.problem and not config.by_room:
                 _warn(scene.scene_id, scene.problem)
 
         done = export_scenes(
@@ -131,6 +140,8 @@ def export(config: ExportScenes) -> int:
     seconds = time.perf_counter() - began
     fresh = [scene for scene in done if scene.seconds]
     bad = [scene for scene in done if scene.problem]
+    if config.by_room and bad:  # some bathrooms are too small to stand in
+        _warn(f"{len(bad)} of {len(done)} rooms were left out, the first of them", bad[0].problem)
     facts = {
         "folder": str(config.out),
         "scenes": len(done) - len(bad),
@@ -147,7 +158,7 @@ def export(config: ExportScenes) -> int:
             f"{config.out}: {facts['scenes']} scenes of {config.views} views, {size:.2f} GiB;"
             f" {len(fresh)} exported now in {seconds:.0f} s ({len(fresh) / max(seconds, 1e-9):.2f} a second)"
         )
-    return 2 if bad else 0
+    return 2 if bad and not (config.by_room and facts["scenes"]) else 0
 
 
 def convert(config: ConvertScans) -> int:

@@ -159,6 +159,7 @@ def test_the_table_has_its_controls_and_goes_on_where_it_was(
         {"others": str(write_tiny(tmp_path / "others", scenes=1, seed=7, cameras=True))},
         16,
         views=4,
+        rooms=[str(write_tiny(tmp_path / "rooms", scenes=3, seed=8))],
     )
     rows = [Row("a", (str(run),)), Row("b", (str(run), str(run)))]
     started: list[str] = []
@@ -173,12 +174,15 @@ def test_the_table_has_its_controls_and_goes_on_where_it_was(
     )
     assert [row["row"] for row in table["rows"]] == [CHANCE, LABELS, RANDOM, "a", "b"]
     assert started == [f"a: {run}", f"{RANDOM}: seed 0", f"{RANDOM}: seed 1"]  # the same weights once
-    assert len(counted) == 3 * scenes.encodings == 3 * 2 * 9
+    assert len(counted) == 3 * scenes.encodings == 3 * (2 * 9 + 3)
     chance, labels, blank, a, b = (row["measures"] for row in table["rows"])
-    assert set(labels) == {"R@1-1", "R@1-5", "R@5-1", "R@5-5"}
+    found = {"R@1-1", "R@1-5", "R@5-1", "R@5-5"}
+    assert set(labels) == found | {f"rooms_{name}" for name in found}
     assert labels["R@5-5"]["mean"] == pytest.approx(5 / 8)  # these scenes all hold the same things
     assert chance["R@1-1"]["mean"] == pytest.approx(1 / 8)
     assert chance["R@5-5"]["mean"] == pytest.approx(5 / 8)
+    assert chance["rooms_R@5-1"]["mean"] == pytest.approx(1 / 3)
+    assert a["rooms_R@1-5"]["mean"] == 1  # there are three
     assert chance["patch_linear_miou"]["mean"] < 0.5 < blank["patch_linear_miou"]["mean"]
     assert {"agent_patch_knn_miou", "others_patch_linear_miou", "others_agent_patch_linear_miou"} <= set(a)
     assert "sd" not in a["R@1-1"]
@@ -188,6 +192,8 @@ def test_the_table_has_its_controls_and_goes_on_where_it_was(
     assert table["differences"][1]["measures"]["R@1-1"]["ci95"] == [0, 0]
     text = markdown(table)
     assert "retrieval R@1-1 | 12.5 |" in text
+    assert "retrieval R@1-1, rooms | 33.3 |" in text
+    assert "3 single rooms of " in text
     assert "b (2 seeds)" in text
     assert "transfer to others: patch mIoU, linear |" in text
     assert str(tmp_path) not in json.dumps(table)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.scenepoint_export import ExportSettings, export_scene, export_scenes
+from envs.scenepoint_export import ExportSettings, export_scene, export_scenes, rooms_of
 from envs.scenepoint_export.export import scan_id_of
 from envs.scenepoint_export.sightings import Boxes, Sighting, ViewFacts, look
 from envs.scenepoint_export.view_sentences import view_captions
@@ -19,6 +19,7 @@ from envs.scenepoint_export.views import HEIGHTS, choose_cameras
 from envs.scenepoint_export.words import a, enumerate_all, metres, plural, sentence
 from envs.scenes.houses import house
 from envs.scenes.mesh import save_scene
+from envs.scenes.room_scene import room_scene, split_room
 from envs.scenes.scene import Instance, Scene
 from envs.simulators.raycast import RaycastSimulator
 from poma3d.errors import SceneError, SettingError
@@ -313,6 +314,62 @@ def test_a_scene_that_cannot_be_exported_is_reported(tmp_path: Path) -> None:
     assert done[0].problem
     assert done[1].problem == ""
     assert check_scenepoint(tmp_path / "out").ok
+
+
+def test_a_room_is_what_belongs_to_it() -> None:
+    scene = house(HOUSE)
+    for room in scene.rooms:
+        alone = room_scene(scene, room.name)
+        assert alone.scene_id == f"{HOUSE}#{room.name}"
+        assert alone.rooms == (room,)
+        assert {instance.room for instance in alone.instances} == {room.name}
+        for number, instance in enumerate(alone.instances):
+            whole = scene.instances.index(instance)
+            np.testing.assert_array_equal(
+                np.unique(alone.vertices[alone.triangles[alone.instance_ids == number]], axis=0),
+                np.unique(scene.vertices[scene.triangles[scene.instance_ids == whole]], axis=0),
+            )
+        low, high = alone.bounds[:, [0, 2]]
+        assert (low > room.outline.min(axis=0) - 1.0).all()  # doors open to the other side
+        assert (high < room.outline.max(axis=0) + 1.0).all()
+    with pytest.raises(SceneError, match="no room 'cellar'; its rooms are"):
+        room_scene(scene, "cellar")
+
+
+def test_rooms_are_scenes_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, flags = tmp_path / "rooms", ["--views", "3", "--size", "16", "--candidates", "12", "--workers", "1"]
+    assert main(["scenes", "export", HOUSE, "--by-room", "--out", str(out), *flags, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    rooms = house(HOUSE).rooms
+    assert facts["scenes"] + len(facts["problems"]) == len(rooms) == len(rooms_of(HOUSE))
+    captions = read_scene_captions(scene_captions_path(out))
+    assert len(captions) == facts["scenes"] > 2
+    kind_of = {scan_id_of(f"{HOUSE}#{room.name}"): room.category for room in rooms}
+    for scan_id, texts in captions.items():
+        for text in texts:
+            named = {kind for kind in kind_of.values() if re.search(rf"\b{kind}\b", text.lower())}
+            assert named == {kind_of[scan_id]}
+    assert {query.scan_id for query in read_retrieval(retrieval_path(out, "procedural"))} == set(captions)
+    mesh = tmp_path / "post.glb"  # a format without rooms
+    save_scene(boxes_scene({"post": ((0, 0, 0), (0.2, 3, 0.2))}), mesh)
+    assert main(["scenes", "export", str(mesh), "--by-room", "--out", str(out), *flags]) == 2
+    assert "does not know its rooms" in capsys.readouterr().err
+
+
+def test_a_room_too_small_to_stand_in_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--views", "2", "--size", "16", "--candidates", "8", "--workers", "1", "--json"]
+    house_id = "procedural:train:0001"
+    assert main(["scenes", "export", house_id, "--by-room", "--out", str(tmp_path), *flags]) == 0
+    told = capsys.readouterr()
+    assert "1 of 8 rooms were left out" in told.err
+    assert list(json.loads(told.out)["problems"]) == [f"{house_id}#bathroom.00"]
+
+
+def test_a_mark_in_the_name_of_a_file_is_no_room(tmp_path: Path) -> None:
+    (tmp_path / "flat#2.glb").touch()
+    assert split_room(str(tmp_path / "flat#2.glb")) == (str(tmp_path / "flat#2.glb"), None)
+    assert split_room(f"{tmp_path}/flat#2.glb#hall.00") == (f"{tmp_path}/flat#2.glb", "hall.00")
+    assert scan_id_of("procedural:val:0007#living room.00") == "procedural_val_0007_living_room.00"
 
 
 def test_scenes_of_one_name_are_refused(tmp_path: Path) -> None:

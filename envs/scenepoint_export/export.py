@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,14 @@ from envs.scenepoint_export.sightings import Boxes, look
 from envs.scenepoint_export.view_sentences import view_captions
 from envs.scenepoint_export.views import choose_cameras
 from envs.scenepoint_export.words import dice
+from envs.scenes.room_scene import ROOM_MARK, room_scene, split_room
 from envs.scenes.scene import Scene
 from envs.simulators.open import open_scene
 from envs.simulators.raycast import RaycastSimulator
 from envs.simulators.walkable.build import build_navmesh
 from envs.simulators.walkable.surface import NavmeshSurface
 from envs.spawned_pool import spawned_pool
-from poma3d.errors import FileError, SettingError, UserError
+from poma3d.errors import FileError, SceneError, SettingError, UserError
 from poma3d.files import write_text
 from poma3d.pointmap import Camera, Frame, frame_from_world
 from poma3d.scenepoint.folder import scene_path
@@ -102,8 +104,24 @@ class ExportedScene:
 
 def scan_id_of(scene_id: str) -> str:
     """The name of a scene as that of a file: ``procedural_val_0007``; a mesh file's without folder and ending."""
-    name = scene_id if scene_id.startswith(PROCEDURAL_PREFIX) else Path(scene_id).stem
-    return re.sub(r"[^\w.-]+", "_", name)
+    whole, room = split_room(scene_id)
+    name = whole if whole.startswith(PROCEDURAL_PREFIX) else Path(whole).stem
+    return re.sub(r"[^\w.-]+", "_", name if room is None else f"{name}_{room}")
+
+
+def rooms_of(spec: str) -> list[str]:
+    """The rooms of a scene as things to export, ``SCENE#ROOM`` each.
+
+    Raises:
+        SceneError: it does not know its rooms.
+        UserError: it cannot be opened.
+    """
+    rooms = open_scene(spec).rooms
+    if not rooms:
+        raise SceneError(
+            f"{spec}: the scene does not know its rooms; only scenes with rooms are exported by room"
+        )
+    return [f"{spec}{ROOM_MARK}{room.name}" for room in rooms]
 
 
 def source_of(scene_id: str) -> str:
@@ -207,7 +225,7 @@ def export_scenes(
     """Export many scenes; those that are done stay as they are.
 
     Args:
-        specs: mesh files and ids such as ``procedural:train:0007``.
+        specs: mesh files, ids such as ``procedural:train:0007``, and single rooms of both (`rooms_of`).
         root: the ScenePoint folder.
         settings: how.
         source: which source they are filed under; None: `source_of`.
@@ -279,12 +297,19 @@ def _export_waiting(
             yield future.result()
 
 
+@lru_cache(maxsize=1)
+def _last_opened(spec: str) -> Scene:
+    """A scene that is asked for once for each of its rooms, one after another."""
+    return open_scene(spec)
+
+
 def _export_one(
     spec: str, root: Path, settings: ExportSettings, source: str | None, threads: int | None
 ) -> ExportedScene:
     """Export one scene; one that cannot be used is reported, a folder that cannot be written stops all."""
     try:
-        scene = open_scene(spec)
+        whole, room = split_room(spec)
+        scene = open_scene(whole) if room is None else room_scene(_last_opened(whole), room)
         exported = export_scene(scene, root, settings, source=source, threads=threads)
     except FileError as error:
         if Path(error.path).is_relative_to(root):

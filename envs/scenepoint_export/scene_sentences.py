@@ -18,6 +18,10 @@ _HOMES = (
     "there are {count} rooms: {rooms}", "an indoor scene with {rooms}", "the scan covers {rooms}",
     "this home is made up of {rooms}", "a furnished place with {rooms}",
 )  # fmt: skip
+_ONE_ROOM = (
+    "a scan of {room}", "this is {room}", "{room}, seen from several sides", "an indoor scene: {room}",
+    "the scan covers {room}", "a single room, {room}", "views of {room}",
+)  # fmt: skip
 _PLACES = (
     "an indoor scene with {things}", "a place with {things}", "a building with {things}", "rooms with {things}",
     "a scan that shows {things}", "inside one sees {things}", "the scene contains {things}",
@@ -133,7 +137,10 @@ def _overview(facts: SceneFacts, rng: np.random.Generator) -> str:
     if not facts.shown:
         return sentence(pick(rng, _EMPTY))
     parts = []
-    if facts.rooms:
+    if sum(facts.rooms.values()) == 1:
+        (room,) = facts.rooms
+        parts.append(pick(rng, _ONE_ROOM).format(room=a(room)))
+    elif facts.rooms:
         rooms = enumerate_all([several(room, n) for room, n in facts.rooms.most_common()])
         parts.append(pick(rng, _HOMES).format(rooms=rooms, count=number(sum(facts.rooms.values()))))
     else:

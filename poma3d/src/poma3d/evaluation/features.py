@@ -47,6 +47,20 @@ class Features:
 
 
 @torch.no_grad()
+def scene_embeddings(encoder: PointMapEncoder, samples: Iterable[SceneSample]) -> tuple[list[str], Tensor]:
+    """S names and (S, D) for retrieval alone, on the CPU: of thousands of scenes the tokens would fill the memory."""
+    device, training = next(encoder.parameters()).device, encoder.training
+    encoder.eval()
+    scan_ids, rows = [], []
+    for sample in samples:
+        found = encoder(sample.point_map.to(device)[None], sample.valid.to(device)[None])
+        scan_ids.append(sample.scan_id)
+        rows.append(retrieval_embedding(found.cls)[0].cpu())
+    encoder.train(training)
+    return scan_ids, torch.stack(rows)
+
+
+@torch.no_grad()
 def extract(
     encoder: PointMapEncoder, samples: Iterable[SceneSample], classes: int, *, placing: Placing = "scene"
 ) -> Features:

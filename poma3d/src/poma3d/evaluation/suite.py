@@ -8,7 +8,7 @@ measures of an encoder with random weights by the same call on it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ import torch
 from poma3d.encoder import PointMapEncoder
 from poma3d.errors import SettingError
 from poma3d.evaluation.consistency import view_consistency
-from poma3d.evaluation.features import Features, Placing, extract
+from poma3d.evaluation.features import Features, Placing, extract, scene_embeddings
 from poma3d.evaluation.heads import Heads
 from poma3d.evaluation.intervals import Measure, effective_rank, ratio
 from poma3d.evaluation.retrieval import scene_retrieval
-from poma3d.scenepoint import DataSettings, ScenePointDataset
+from poma3d.scenepoint import DataSettings, ScenePointDataset, SceneSample
 from poma3d.scenepoint.captions import read_retrieval
 from poma3d.scenepoint.folder import ScenePointFolder
 from poma3d.towers import TextTower
@@ -59,6 +59,11 @@ class Suite:
         """Whether the views can be placed as agents see them."""
         return self.dataset[0].poses is not None
 
+    def _samples(self, on_scene: Callable[[], None]) -> Iterator[SceneSample]:
+        for number in range(len(self.dataset)):
+            yield self.dataset[number]
+            on_scene()
+
     def features(
         self,
         encoder: PointMapEncoder,
@@ -67,13 +72,14 @@ class Suite:
         on_scene: Callable[[], None] = lambda: None,
     ) -> Features:
         """What the encoder says of the scenes; ``on_scene`` is called after each."""
+        return extract(encoder, self._samples(on_scene), len(self.dataset.categories), placing=placing)
 
-        def scenes():
-            for number in range(len(self.dataset)):
-                yield self.dataset[number]
-                on_scene()
-
-        return extract(encoder, scenes(), len(self.dataset.categories), placing=placing)
+    def retrieval(
+        self, encoder: PointMapEncoder, text: TextTower, *, on_scene: Callable[[], None] = lambda: None
+    ) -> dict[str, Measure]:
+        """Retrieval alone (`poma3d.evaluation.retrieval.scene_retrieval`), for folders of thousands of scenes."""
+        scan_ids, scenes = scene_embeddings(encoder, self._samples(on_scene))
+        return scene_retrieval(scenes, scan_ids, self.utterances, text)
 
     def measure(self, encoder: PointMapEncoder, text: TextTower | None) -> dict[str, float]:
         """Every measure that the folders have labels for, all in [0, 1]; see `measures` for intervals."""

@@ -40,6 +40,8 @@ from poma3d.towers.mini_text import MiniText
 PROTOCOL = 1
 """Counts the changes of what is measured; kept measures of another number are not used."""
 ENCODER_FILE = "encoder.safetensors"
+ROOMS = "rooms_"
+"""What the names of measures on single rooms begin with."""
 RANDOM, CHANCE, LABELS = "random weights", "chance", "perfect labels"
 
 
@@ -81,13 +83,21 @@ class TableData:
         transfer: other scenes by name, a ScenePoint folder each.
         size: rows and columns of a point map that the encoders take.
         views: views of a scene.
+        rooms: ScenePoint folders whose scenes are single rooms, as most scans of ScanNet are; there scenes are
+            found by text once more.
 
     Raises:
         UserError: folders that cannot be used.
     """
 
     def __init__(
-        self, validation: Sequence[str], transfer: Mapping[str, str], size: int, *, views: int = 32
+        self,
+        validation: Sequence[str],
+        transfer: Mapping[str, str],
+        size: int,
+        *,
+        views: int = 32,
+        rooms: Sequence[str] = (),
     ) -> None:
         self.size, self.views = size, views
         self.validation = Suite(validation, size, views=views)
@@ -100,11 +110,12 @@ class TableData:
             name: Suite([folder], size, views=_most_views(folder), aliases=SYNONYMS, **names)
             for name, folder in transfer.items()
         }
-        self._folders = [Path(folder) for folder in (*validation, *transfer.values())]
+        most = max((_most_views(folder) for folder in rooms), default=0)
+        self.rooms = Suite(rooms, size, views=most) if rooms else None
+        self._folders = [Path(folder) for folder in (*validation, *transfer.values(), *rooms)]
         contents = [_content(folder) for folder in self._folders]
-        self.sha256 = hashlib.sha256(
-            json.dumps([PROTOCOL, size, views, list(transfer), contents]).encode()
-        ).hexdigest()
+        what = [PROTOCOL, size, views, list(transfer), contents, *(["rooms", len(rooms)] if rooms else [])]
+        self.sha256 = hashlib.sha256(json.dumps(what).encode()).hexdigest()
         """Of captions and of the sizes of scene files, which names the data."""
 
         suites = (self.validation, *self.transfer.values())
@@ -128,13 +139,14 @@ class TableData:
     def encodings(self) -> int:
         """Scenes that are encoded for one checkpoint, once for each placing."""
         suites = (self.validation, *self.transfer.values())
-        return len(self.placings) * sum(len(suite.dataset) for suite in suites)
+        found = 0 if self.rooms is None else len(self.rooms.dataset)
+        return found + len(self.placings) * sum(len(suite.dataset) for suite in suites)
 
 
 def measure_checkpoint(
     encoder: PointMapEncoder, text: TextTower | None, data: TableData, on_scene: Callable[[], None]
 ) -> dict[str, Measure]:
-    """All measures of one encoder; those of views as agents see them begin with ``agent_``."""
+    """All measures of one encoder; those of views as agents see them begin with ``agent_``, of rooms `ROOMS`."""
     here = data.validation
     measures: dict[str, Measure] = {}
     for placing in data.placings:
@@ -151,6 +163,9 @@ def measure_checkpoint(
             there = other.features(encoder, placing=placing, on_scene=on_scene)
             scored = here.transfer(heads, other, there)
             measures |= {f"{name}_{prefix}{measure}": value for measure, value in scored.items()}
+    if data.rooms is not None and text is not None:
+        found = data.rooms.retrieval(encoder, text, on_scene=on_scene)
+        measures |= {f"{ROOMS}{name}": measure for name, measure in found.items()}
     return measures
 
 
@@ -230,9 +245,14 @@ def make_table(
     }
     order = [name for name in (RANDOM, *names) if name in measured]
     controls = {CHANCE: _chance({name: measure for row in means.values() for name, measure in row.items()})}
-    suite = data.validation
-    if suite.utterances and suite.dataset.categories:
-        controls[LABELS] = label_recall(suite.dataset, suite.utterances)
+    perfect = {
+        prefix + name: measure
+        for prefix, suite in (("", data.validation), (ROOMS, data.rooms))
+        if suite is not None and suite.utterances and suite.dataset.categories
+        for name, measure in label_recall(suite.dataset, suite.utterances).items()
+    }
+    if perfect:
+        controls[LABELS] = perfect
     return {
         "rows": [
             {
@@ -272,6 +292,8 @@ def make_table(
             "size": data.size,
             "categories": len(data.validation.dataset.categories),
             "room_types": len(data.validation.dataset.room_types),
+            "rooms": 0 if data.rooms is None else len(data.rooms.dataset),
+            "room_views": 0 if data.rooms is None else data.rooms.dataset.settings.views,
             "transfer": {
                 name: {
                     "scenes": len(suite.dataset),
@@ -309,8 +331,9 @@ def _chance(measures: Mapping[str, Measure]) -> dict[str, Measure]:
     """What answers without features reach, under the names of the measures they are to be held against."""
     found = {}
     for name in measures:
-        if name.startswith("R@"):
-            control = f"chance@{name.split('-')[1]}"
+        if "R@" in name:
+            prefix, _, places = name.partition("R@")
+            control = f"{prefix}chance@{places.split('-')[1]}"
         elif name == "view_consistency":
             control = "view_consistency_chance"
         else:

@@ -12,6 +12,7 @@ _PROBE_LABELS = ("room type, linear", "room type, kNN", "patch mIoU, linear", "p
 def measure_labels(transfer: Sequence[str]) -> dict[str, str]:
     """The measures that the table shows, in order, and what it calls them."""
     labels = {f"R@{m}-{n}": f"retrieval R@{m}-{n}" for m, n in ((1, 1), (1, 5), (5, 1), (5, 5))}
+    labels |= {f"rooms_{name}": f"{label}, rooms" for name, label in labels.items()}
     labels |= dict(zip(_PROBES, _PROBE_LABELS, strict=True))
     labels |= {
         "view_consistency": "view consistency",
@@ -58,7 +59,9 @@ def markdown(table: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"{data['validation_scenes']} held-out scenes of {data['views']} views, {data['categories']} categories,"
-        f" {data['room_types']} room types; probes learn on the even scenes and are scored on the odd ones"
+        f" {data['room_types']} room types; "
+        + (f"{data['rooms']:,} single rooms of {data['room_views']} views; " if data.get("rooms") else "")
+        + "probes learn on the even scenes and are scored on the odd ones"
         + (f"; transfer, of the same probes: {moved}" if moved else "")
         + ". Perfect labels: one who knows the categories and the room of every view, and finds scenes by the names in"
         " a query. [95 % intervals by bootstrap over scenes, of transfer over views]; ± is the standard deviation over"
