@@ -54,14 +54,22 @@ def evaluate_and_keep(
         UserError: no held-out scene has an episode, or a file cannot be written.
     """
     features = settings.open_features("float32")
-    policy = LearnedPolicy(brain, features, acting, name=out.resolve().name)
+    policy = LearnedPolicy(brain, features, acting, ceiling=settings.ceiling, name=out.resolve().name)
     video = out / "videos" / f"evaluation_{number}.mp4"
     means, records = evaluate_policy(policy, scenes, settings.evaluation_episodes, settings.seed, video=video)
     lines = "".join(json.dumps(record) + "\n" for record in records)
     write_text(out / "results" / f"evaluation_{number}.jsonl", lines)
     if means["spl"] < best.get("measures", {}).get("spl", -1.0):
         return means, dict(best)
-    sha256 = save_policy(out, tensors, features, settings.as_config(), acting=acting, measures=means)
+    sha256 = save_policy(
+        out,
+        tensors,
+        features,
+        settings.as_config(),
+        acting=acting,
+        ceiling=settings.ceiling,
+        measures=means,
+    )
     return means, {"measures": means, "sha256": sha256, "evaluation": number}
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from policies.learning.acting import Acting
+from policies.learning.ceiling import put_in_ceiling
 from policies.learning.features import ViewFeatures
+from policies.learning.houses import training_body
 from policies.learning.networks import PolicyNetwork
 from policies.learning.sensors import OwnSensors, goal_sensors
 from policies.learning.trained_body import refuse_other_body
@@ -63,17 +65,25 @@ class LearnedPolicy:
         features: what a view is turned into.
         name: what results call it.
         acting: how an action is chosen from its scores.
+        ceiling: views are shown to it under a ceiling of this height (`put_in_ceiling`), metres; 0 = as they are.
     """
 
     privileged = False
 
     def __init__(
-        self, brain: Brain, features: ViewFeatures, acting: Acting, *, name: str = "learned"
+        self,
+        brain: Brain,
+        features: ViewFeatures,
+        acting: Acting,
+        *,
+        ceiling: float = 0.0,
+        name: str = "learned",
     ) -> None:
         self.name = name
         self.size = features.size
         """Rows and columns of the point maps it wants, pixels; others are brought to that size."""
         self._brain, self._features, self._acting = brain, features, acting
+        self._ceiling, self._body = ceiling, training_body(features.size)
         self._sensors = OwnSensors()
         self._rng = np.random.default_rng(0)
 
@@ -105,7 +115,10 @@ class LearnedPolicy:
         """
         self._refuse_other_task(observation)
         with one_thread():
-            rows = self._features.rows(observation["point_map"][None], observation["valid"][None])[0]
+            point_map, valid = observation["point_map"], observation["valid"]
+            if self._ceiling and self._features.layout.size:
+                point_map, valid = put_in_ceiling(point_map, valid, self._ceiling, self._body)
+            rows = self._features.rows(point_map[None], valid[None])[0]
             goal = goal_sensors(observation["pointgoal_with_gps_compass"])
             sensors = np.concatenate([goal, self._sensors.read(observation)])
             logits = self._brain.logits(rows, sensors)

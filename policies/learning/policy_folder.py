@@ -27,7 +27,7 @@ from policies.learning.features import (
 )
 from policies.learning.learned_policy import Brain, DaggerBrain, LearnedPolicy
 from policies.learning.networks import PolicyNetwork, refuse_other_shapes
-from policies.learning.settings import NetworkSettings
+from policies.learning.settings import LOWEST_CEILING, NetworkSettings
 from poma3d.errors import FileError, SettingError
 from poma3d.files import write_text
 from poma3d.weights import read_weights, write_weights
@@ -45,6 +45,7 @@ def save_policy(
     config: Mapping[str, Any],
     *,
     acting: Acting,
+    ceiling: float = 0.0,
     measures: Mapping[str, Any],
 ) -> str:
     """Write a policy, weights first: a kill in between leaves a pair that `open_policy_folder` refuses.
@@ -55,6 +56,7 @@ def save_policy(
         features: what it sees through.
         config: `TrainSettings.as_config`.
         acting: how it chooses.
+        ceiling: that views are shown under, metres (`policies.learning.ceiling`); 0 = as they are.
         measures: its evaluation on held-out scenes.
 
     Returns:
@@ -73,6 +75,7 @@ def save_policy(
         "frame": "agent",
         "size": features.size,
         "acting": asdict(acting),
+        "ceiling": ceiling,
         "weights_sha256": digest,
         "held_out": dict(measures),
         "config": dict(config),
@@ -112,6 +115,8 @@ def policy_folder_sha256(folder: str | os.PathLike[str]) -> str:
     """A hash of the description and the weights: another training, another hash."""
     description = read_description(folder)
     decisive = {key: description[key] for key in ("backbone", "acting", "layout", "weights_sha256")}
+    if description.get("ceiling"):  # folders without one keep the hash they had before there were any
+        decisive["ceiling"] = description["ceiling"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -137,6 +142,7 @@ def open_policy_folder(folder: str | os.PathLike[str]) -> LearnedPolicy:
         layout = FeatureLayout.from_dict(description["layout"])
         settings = NetworkSettings(**description["config"]["network"])
         acting = Acting(**description["acting"])
+        ceiling = _ceiling_of(description)
         features = _features_of(folder, description)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(folder / DESCRIPTION, f"is damaged ({type(error).__name__}: {error})") from error
@@ -145,7 +151,15 @@ def open_policy_folder(folder: str | os.PathLike[str]) -> LearnedPolicy:
             folder / DESCRIPTION, f"the policy reads {layout}, its backbone gives {features.layout}"
         )
     brain = _brain_of(folder / WEIGHTS, description["policy"], layout, settings, file.tensors)
-    return LearnedPolicy(brain, features, acting, name=folder.resolve().name)
+    return LearnedPolicy(brain, features, acting, ceiling=ceiling, name=folder.resolve().name)
+
+
+def _ceiling_of(description: Mapping[str, Any]) -> float:
+    """The ceiling that the policy is shown, metres; 0, none, in folders from before there were ceilings."""
+    ceiling = float(description.get("ceiling", 0.0))
+    if ceiling and not ceiling >= LOWEST_CEILING:
+        raise ValueError(f"a ceiling at {ceiling} m")
+    return ceiling
 
 
 def _brain_of(

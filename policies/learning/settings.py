@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ OUTPUTS = ("cls", "patch_tokens", "both")
 """What of the backbone's output a policy gets."""
 DEFAULT_STEPS = {"dagger": 200_000, "ppo": 1_000_000, "recurrent-ppo": 500_000}
 """Environment steps of a training, where nothing else is asked for."""
+LOWEST_CEILING = 2.0
+"""Of the ceilings that a policy may be shown, metres: well above its camera."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,10 @@ class TrainSettings:
     """Episodes of an evaluation on the held-out scenes."""
     max_steps: int = 500
     """Most steps of an episode of evaluation, and of PPO's."""
+    ceiling: float = 2.9
+    """The trained policy is shown views under a ceiling of this height, metres, where a building has none or a
+    higher one: houses of training have one of at most 2.9 m (`HouseSettings.ceiling_height`); 0 = views as they
+    are."""
     evaluations: int = 4
     """How often is evaluated, the end included; the policy of the best evaluation is kept."""
     seed: int = 0
@@ -205,6 +212,10 @@ class TrainSettings:
         if min(self.steps, self.seed, self.held_out) < 0:
             found = f"{self.steps}, {self.seed} and {self.held_out}"
             raise SettingError(f"steps, seed and held_out must be at least 0, found {found}")
+        if self.ceiling and not LOWEST_CEILING <= self.ceiling < math.inf:
+            raise SettingError(
+                f"ceiling must be 0 (none) or at least {LOWEST_CEILING:g} m, found {self.ceiling}"
+            )
         if isinstance(self.episodes, int) and self.episodes < 1:
             raise SettingError(f"at least 1 episode is needed, found {self.episodes}")
         if min(self.evaluation_episodes, self.evaluations, self.max_steps) < 1:
