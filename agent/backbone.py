@@ -84,6 +84,7 @@ class FrozenBackbone:
         weights = {
             name: tensor.to(self.device, dtype, copy=True) for name, tensor in encoder.weights().items()
         }
+        self._dtype = dtype
         self._encoder = PointMapEncoder.from_weights(self.config, weights).eval().requires_grad_(False)
         if self.device.type == "cpu":
             self._encoder.clip.visual_projection.register_forward_hook(_project_each_row)
@@ -158,6 +159,20 @@ class FrozenBackbone:
                     )
                 features[name][part] = values
         return features
+
+    def patch_embeddings(self, patch_tokens: np.ndarray) -> np.ndarray:
+        """Patch tokens (N, P, C) of `encode` through the norm and projection of CLS, (N, P, D) float32.
+
+        Not normalised; to be compared with the embeddings of words. Each view is projected on its own.
+        """
+        import torch
+
+        tokens = torch.as_tensor(patch_tokens).to(self.device, self._dtype)
+        with torch.inference_mode():
+            rows = [self._encoder.patch_embeddings(view) for view in tokens]
+        if not rows:
+            return np.empty((0, self.config.patches, self.config.embedding), np.float32)
+        return torch.stack(rows).float().cpu().numpy()
 
     def _encode_part(self, points: Tensor, valid: Tensor) -> dict[str, np.ndarray]:
         """At most the largest batch, at once where that is the same, else in blocks."""

@@ -22,7 +22,8 @@ class Policy(Protocol):
     def reset(self, env: Any, rng: np.random.Generator) -> None:
         """Begin an episode. ``env`` is the (unwrapped) environment, already reset.
 
-        Only privileged policies look at its simulator; others at most at its settings, ``agent`` and ``frame``.
+        Only privileged policies look at its simulator; others at most at its settings, ``agent``, ``frame``
+        and, in ObjectNav, ``category_ids``.
         """
         ...
 

@@ -11,15 +11,21 @@ from types import ModuleType
 from typing import Any
 
 from agent.policy import Policy
+from policies.planner import Planner
+from policies.recognition.eyes import eyes_label, open_eyes
 from policies.scripted import POLICIES, make_policy
 from poma3d.errors import FileError, SettingError, UserError
 
 SHIPPED = {"pointnav-mini": Path(__file__).parent / "pretrained" / "pointnav-mini"}
 """Trained policies that come with the package, by name; each folder has its card, `README.md`."""
+SEEING = "planner+"
+"""Before the name, file or folder of an encoder: the planner that sees through it."""
 
 
 def open_policy(spec: str) -> Policy:
     """The policy of that name, in that folder, or a new object of the class ``FILE.py:CLASS`` or ``MODULE:CLASS``.
+
+    ``planner+ENCODER`` is the planner that recognises objects through an encoder (`policies.recognition.eyes`).
 
     A folder is one that `pomagym train` made (`policies.learning.policy_folder`).
 
@@ -36,11 +42,13 @@ def open_policy(spec: str) -> Policy:
         from policies.learning.policy_folder import open_policy_folder
 
         return open_policy_folder(folder)
+    if spec.startswith(SEEING):
+        return Planner(open_eyes(spec.removeprefix(SEEING)))
     if ":" not in spec:
         if spec not in POLICIES:
             raise SettingError(
                 f"unknown policy {spec!r}; the policies are {', '.join([*POLICIES, *SHIPPED])},"
-                " the folder of a trained one, and FILE.py:CLASS or MODULE:CLASS for one of your own"
+                f" {SEEING}ENCODER, the folder of a trained one, and FILE.py:CLASS or MODULE:CLASS for one of your own"
             )
         return make_policy(spec)
     place, name = spec.rsplit(":", 1)
@@ -69,6 +77,8 @@ def policy_label(spec: str) -> str:
     folder = _folder_of(spec)
     if folder is not None:
         return folder.resolve().name
+    if spec.startswith(SEEING):
+        return SEEING + eyes_label(spec.removeprefix(SEEING))
     return spec.rsplit(":", 1)[-1]
 
 
@@ -83,6 +93,8 @@ def policy_sha256(spec: str) -> str | None:
         from policies.learning.policy_folder import policy_folder_sha256
 
         return policy_folder_sha256(folder)
+    if spec.startswith(SEEING):
+        return open_eyes(spec.removeprefix(SEEING)).sha256()
     if ":" not in spec:
         return None
     place = spec.rsplit(":", 1)[0]
@@ -98,8 +110,10 @@ def policy_sha256(spec: str) -> str | None:
 
 
 def policy_weights_sha256(spec: str) -> str | None:
-    """The hash of a trained policy's weights; None for all others."""
+    """The hash of the weights of a trained policy, or of the encoder it sees through; None for all others."""
     folder = _folder_of(spec)
+    if folder is None and spec.startswith(SEEING):
+        return open_eyes(spec.removeprefix(SEEING)).weights_sha256
     if folder is None:
         return None
     from policies.learning.policy_folder import read_description

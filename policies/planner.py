@@ -18,7 +18,9 @@ from policies.greedy_follower import STOP
 from policies.mapping.follower import Pose, WayFollower
 from policies.mapping.metric_map import CELL, MetricMap
 from policies.mapping.object_search import ObjectSearch
-from policies.mapping.poses import PointMapPlacer, planar_pose
+from policies.mapping.poses import PointMapPlacer, agent_from_map, planar_pose
+from policies.recognition.doubting_search import DoubtingSearch
+from policies.recognition.eyes import Eyes
 from poma3d.errors import SettingError
 from poma3d.pointmap import Frame
 
@@ -34,9 +36,13 @@ class Planner:
 
     It reads `point_map`, `valid`, `gps` and `compass`, for PointNav `pointgoal_with_gps_compass`, for ObjectNav
     `objectgoal` and, where the environment grants it, `semantic`. Without `semantic` it cannot tell what
-    things are: it explores, and stops where nothing is left to see. Of the environment it takes what a robot's
-    data sheet says: body, camera, steps, success distance (``env.agent``) and the frame of the point maps
-    (``env.frame``), any frame there is.
+    things are: it explores, and stops where nothing is left to see; with ``eyes`` it recognises them itself. Of the
+    environment it takes what a robot's data sheet says: body, camera, steps, success distance (``env.agent``) and
+    the frame of the point maps (``env.frame``), any frame there is; for its eyes also what the numbers of
+    ``objectgoal`` are called (``env.category_ids``).
+
+    Args:
+        eyes: how it recognises objects where the environment does not tell.
 
     Raises:
         SettingError: an observation that it needs is missing, or point maps do not fit the camera.
@@ -44,6 +50,13 @@ class Planner:
 
     name = "planner"
     privileged = False
+
+    def __init__(self, eyes: Eyes | None = None) -> None:
+        self._eyes = eyes
+        if eyes is not None:
+            self.name = f"planner+{eyes.name}"
+            self.size = eyes.size
+            """Rows and columns of the point maps it wants, pixels."""
 
     def reset(self, env: Any, rng: np.random.Generator) -> None:
         """Begin an episode with an empty map; what ``env`` tells is its settings ``agent`` and ``frame``."""
@@ -62,8 +75,16 @@ class Planner:
         self.follower = WayFollower(self.map, agent, rng)
         """How it walks on it."""
         self._goal: tuple[float, float] | None = None
-        self.search = ObjectSearch(self.map, self.follower, agent)
+        self.search: ObjectSearch = ObjectSearch(self.map, self.follower, agent)
         """How it looks for objects, in ObjectNav."""
+        if self._eyes is not None:
+            self.search = DoubtingSearch(self.map, self.follower, agent)
+            if not hasattr(env, "category_ids"):
+                raise SettingError(
+                    f"{self.name} looks for objects by what they are called, which {type(env).__name__} does not tell"
+                    " (env.category_ids): it is for --task objectnav; elsewhere give --policy planner"
+                )
+            self._names = {number: name for name, number in env.category_ids.items()}
 
     def act(self, observation: Mapping[str, np.ndarray]) -> int:
         """The next action, from what was observed until now."""
@@ -94,10 +115,40 @@ class Planner:
             least = (self.map.drift if base is None else base) + agent.max_climb
             too_near = self._placer.too_near(observation, pose, transform, agent.depth_range[0], least)
         self.map.integrate(points, valid, transform, pose[:2], base=base, too_near=too_near)
-        if "semantic" in observation and "objectgoal" in observation:
+        if "objectgoal" not in observation:
+            return
+        if isinstance(self.search, DoubtingSearch):
+            self._recognise(self.search, observation, pose, transform, base)
+        elif "semantic" in observation:
             found = valid & (observation["semantic"] == int(observation["objectgoal"][0]))
             seen = points[found].astype(np.float64) @ transform[:2, :3].T + transform[:2, 3]  # (K, 2)
             self.search.see(seen, pose)
+
+    def _recognise(
+        self,
+        search: DoubtingSearch,
+        observation: Mapping[str, np.ndarray],
+        pose: Pose,
+        transform: np.ndarray,
+        base: float | None,
+    ) -> None:
+        """Enter how well the goal's word fits what is in view; arguments as in `MetricMap.integrate`."""
+        assert self._eyes is not None
+        if "semantic" in observation:
+            raise SettingError(
+                f"{self.name} recognises objects itself, and the environment tells them (semantic): leave --semantic"
+                " out, or give --policy planner"
+            )
+        points, valid = observation["point_map"], observation["valid"]
+        seen = points[valid].astype(np.float64) @ transform[:, :3].T + transform[:, 3]  # (N, 3)
+        if base is None:
+            base = self.map.drift
+            seen[:, 2] += base
+        if self._placer.frame is not Frame.AGENT:
+            points = np.zeros_like(points)
+            points[valid] = agent_from_map(seen, pose, base)
+        category = self._names[int(observation["objectgoal"][0])]
+        search.look(seen, self._eyes.fit(points, valid, category)[valid], pose, base)
 
     def _towards_point(self, goal: np.ndarray, pose: Pose) -> int:
         """On to the point at distance and angle ``goal`` (2,); STOP within the success distance."""

@@ -20,7 +20,8 @@ class _Who:
     """Comes first in the help, before the flags that the commands share."""
 
     policies: tuple[str, ...] = ("oracle", "random", "forward")
-    """The policies to compare: names, folders of trained ones, or FILE.py:CLASS or MODULE:CLASS for your own."""
+    """The policies to compare: names, planner+ENCODER, folders of trained ones, or FILE.py:CLASS or MODULE:CLASS for
+    your own."""
 
 
 @dataclass(frozen=True)

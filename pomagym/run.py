@@ -16,7 +16,8 @@ class _Who:
     """Comes first in the help, before the flags that the commands share."""
 
     policy: str = "oracle"
-    """oracle (knows the shortest path), planner (maps what it sees and plans on it), random, forward,
+    """oracle (knows the shortest path), planner (maps what it sees and plans on it), planner+ENCODER (in ObjectNav it
+    recognises objects through that encoder: planner+poma3d-mini; its control: planner+random), random, forward,
     pointnav-mini (trained, comes with the package), the folder of one that pomagym train made, or a class of your
     own with reset and act: FILE.py:CLASS or MODULE:CLASS, such as examples/own_policy.py:TowardsGoal."""
 
@@ -34,6 +35,7 @@ class Config(NavigationFlags, _Who):
         pomagym run --scene house.glb --episodes val.json.gz --policy random --workers 4
         pomagym run --policy examples/own_policy.py:TowardsGoal --episodes 20
         pomagym run --task objectnav --episodes val.json.gz --scenes-dir data/scene_datasets --json
+        pomagym run --task objectnav --scene procedural:val:5 --policy planner+poma3d-mini
     """
 
     out: Path | None = None

@@ -67,15 +67,18 @@ class ObjectSearch:
             action = self._approach(pose, clear=True)
             if action is not None:
                 return action
+        action = self._look_further(pose)
+        if action is None and self._cells:
+            action = self._approach(pose, clear=False)
+        return STOP if action is None else action
+
+    def _look_further(self, pose: Pose) -> int | None:
+        """Round, or on to where much is unseen; None where nothing is left to see."""
         if self._turns_left > 0:
             self._turns_left -= 1
             return LEFT
         action = self._explore(pose, _LEAST_GAIN)
-        if action is None:
-            action = self._explore(pose, 0.0)
-        if action is None and self._cells:
-            action = self._approach(pose, clear=False)
-        return STOP if action is None else action
+        return self._explore(pose, 0.0) if action is None else action
 
     def _approach(self, pose: Pose, *, clear: bool) -> int | None:
         """On to where the object is in reach, there turn to it; None where no such place can be reached.

@@ -48,6 +48,19 @@ def _map_from_agent(x: float, y: float, yaw: float) -> np.ndarray:
     return np.array([[c, -s, 0.0, x], [s, c, 0.0, y], [0.0, 0.0, 1.0, 0.0]])
 
 
+def agent_from_map(points: np.ndarray, pose: tuple[float, float, float], base: float) -> np.ndarray:
+    """Points (N, 3) of the map in the agent's frame, metres.
+
+    Args:
+        points: in the map.
+        pose: (x, y, yaw) of the agent in the map.
+        base: height of its base in the map.
+    """
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    turn = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
+    return (points - (*pose[:2], base)) @ turn.T
+
+
 def resect(points: np.ndarray, valid: np.ndarray, camera: Camera) -> np.ndarray | None:
     """The rigid transform (3, 4) from a z-up frame to a level camera (x forward, y left, z up), from one view.
 
