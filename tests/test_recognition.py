@@ -159,6 +159,16 @@ def test_what_stands_it_is_stopped_at():
     assert search.next_action((3.4, 0.0, 0.0)) == STOP
 
 
+def test_what_is_wide_is_reached_at_its_edge():
+    search = doubting()
+    bed = np.concatenate([block(x, y) for x in (4.0, 4.45, 4.9, 5.35) for y in (-0.7, -0.25, 0.2, 0.65)])
+    # The middle fits best, as where every patch of a view shows the bed alone; from nowhere is it within reach.
+    fits = 0.95 - 0.12 * np.hypot(bed[:, 0] - 4.7, bed[:, 1])
+    for x in (2.0, 2.5, 3.2):
+        search.look(bed, fits, (x, 0.0, 0.0), 0.0)
+    assert search.next_action((3.2, 0.0, 0.0)) == STOP
+
+
 def test_the_same_look_twice_says_nothing_new():
     search = doubting()
     for _ in range(5):

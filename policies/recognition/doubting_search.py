@@ -17,7 +17,7 @@ FIRST, LEAST = 0.75, 0.25
 other one. In between it falls as steps are used up: who has time compares."""
 _FALL = 0.95
 """Share of the best evidence that is believed when nothing is left to see."""
-_PEAK, _AROUND = 0.95, 13
+_PEAK, _AROUND = 0.75, 13
 """Columns with less than this share of the best evidence in a square of so many columns about them stand beside it."""
 
 
