@@ -9,7 +9,7 @@ from policies.mapping.metric_map import CELL
 _CELLS = 3
 """Edge of a voxel in cells of the map."""
 VOXEL = _CELLS * CELL
-"""Edge of a voxel, metres; a patch of 14 of 112 pixels spans as much at 1 m."""
+"""Edge of a voxel, metres; one of 8 patches across 79 degrees spans 0.2 m at 1 m."""
 _FARTHEST = 5.0
 """Points farther off are left out: a patch there shows many things at once, metres."""
 _NEAREST = 0.5

@@ -1,4 +1,4 @@
-"""Eyes: how well the word for a category fits each patch of a view, to a frozen encoder aligned with words.
+"""How well the word for a category fits each patch of a view, as a frozen encoder aligned with words sees it.
 
 Zero-shot, as CLIP classifies pictures (Radford et al. 2021, arXiv 2103.00020) and VLMaps asks for landmarks (Huang et
 al. 2023, arXiv 2210.05714): the embedding of a patch is compared with those of words, and nothing is trained.
@@ -8,6 +8,7 @@ Shapes: H x W pixels, P = g x g patches, K words, D embedding.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,11 +105,8 @@ class Eyes:
 
     def sha256(self) -> str:
         """Hash (hex) of both towers' weights."""
-        import hashlib
-
-        return hashlib.sha256(
-            (self._backbone.weights_sha256 + self._text.weights_sha256()).encode()
-        ).hexdigest()
+        both = self._backbone.weights_sha256 + self._text.weights_sha256()
+        return hashlib.sha256(both.encode()).hexdigest()
 
     @property
     def weights_sha256(self) -> str:
