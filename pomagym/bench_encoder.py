@@ -60,7 +60,8 @@ def encoder(config: Encoder) -> int:
     from benchmarks.machine import provenance
     from benchmarks.tables import markdown_parts, print_table
     from poma3d.errors import SettingError
-    from poma3d.evaluation.table import Row, TableData, make_table, open_checkpoint
+    from poma3d.evaluation.table import Row, make_table, open_checkpoint
+    from poma3d.evaluation.table_data import TableData
     from poma3d.evaluation.table_text import markdown
     from poma3d.files import write_text
     from poma3d.pretrained import SHIPPED

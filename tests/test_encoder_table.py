@@ -23,7 +23,8 @@ from poma3d.evaluation.intervals import Measure, difference, effective_rank, mea
 from poma3d.evaluation.placing import agent_frame
 from poma3d.evaluation.rank_history import RankPoint, rank_history, rank_summary
 from poma3d.evaluation.suite import Suite
-from poma3d.evaluation.table import CHANCE, LABELS, RANDOM, Row, TableData, make_table
+from poma3d.evaluation.table import CHANCE, LABELS, RANDOM, Row, make_table
+from poma3d.evaluation.table_data import TableData
 from poma3d.evaluation.table_text import markdown
 from poma3d.objectives.collapse import effective_rank as rank_of_rows
 from poma3d.objectives.settings import AlignmentSettings, JepaSettings
@@ -173,8 +174,9 @@ def test_the_table_has_its_controls_and_goes_on_where_it_was(
         on_scene=lambda: counted.append(1),
     )
     assert [row["row"] for row in table["rows"]] == [CHANCE, LABELS, RANDOM, "a", "b"]
-    assert started == [f"a: {run}", f"{RANDOM}: seed 0", f"{RANDOM}: seed 1"]  # the same weights once
-    assert len(counted) == 3 * scenes.encodings == 3 * (2 * 9 + 3)
+    names = [f"a: {run}", f"{RANDOM}: seed 0", f"{RANDOM}: seed 1"]  # the same weights once
+    assert started == [name for name in names for _ in ("houses", "rooms")]
+    assert len(counted) == 3 * (scenes.encodings + 3) == 3 * (2 * 9 + 3)
     chance, labels, blank, a, b = (row["measures"] for row in table["rows"])
     found = {"R@1-1", "R@1-5", "R@5-1", "R@5-5"}
     assert set(labels) == found | {f"rooms_{name}" for name in found}
@@ -202,6 +204,7 @@ def test_the_table_has_its_controls_and_goes_on_where_it_was(
         raise AssertionError("measured again")
 
     monkeypatch.setattr(table_module, "measure_checkpoint", no_more)
+    monkeypatch.setattr(table_module, "measure_rooms", no_more)
     again = make_table(rows, scenes, tmp_path / "kept", random_seeds=2)
     kept = next(row for row in again["rows"] if row["row"] == "a")
     assert json.dumps(kept["measures"]["R@1-1"]) == json.dumps(a["R@1-1"])
@@ -243,10 +246,10 @@ def test_scenes_without_cameras_are_measured_as_they_are(run: Path, tmp_path: Pa
 
 def test_other_captions_are_other_data(data: Path, tmp_path: Path) -> None:
     one, two = (write_tiny(tmp_path / name) for name in ("one", "two"))
-    assert TableData([str(one)], {}, 16).sha256 == TableData([str(two)], {}, 16).sha256
+    assert TableData([str(one)], {}, 16).contents.sha256 == TableData([str(two)], {}, 16).contents.sha256
     path = next(two.glob("retrieval/*.jsonl"))
     path.write_text(path.read_text().replace("red", "crimson"))
-    assert TableData([str(one)], {}, 16).sha256 != TableData([str(two)], {}, 16).sha256
+    assert TableData([str(one)], {}, 16).contents.sha256 != TableData([str(two)], {}, 16).contents.sha256
 
 
 def test_other_words_are_scored_where_they_mean_the_same(data: Path) -> None:

@@ -13,7 +13,8 @@ from poma3d.checkpoints import save_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.evaluation import table as table_module
 from poma3d.evaluation.intervals import Measure
-from poma3d.evaluation.table import Row, TableData, make_table
+from poma3d.evaluation.table import Row, make_table
+from poma3d.evaluation.table_data import TableData
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
 
     def measure(encoder: Any, text: Any, data: TableData, on_scene: Any) -> dict[str, Measure]:
-        seen.append(data.scenes_sha256)
+        seen.append(data.contents.scenes_sha256)
         return {"count": Measure(float(len(seen)), np.zeros(3))}
 
     monkeypatch.setattr(table_module, "measure_checkpoint", measure)
@@ -41,7 +42,7 @@ def test_other_scenes_of_the_same_sizes_are_measured_on_their_own(
 
     old = write_tiny(tmp_path / "old", scenes=2)
     new = write_tiny(tmp_path / "new", scenes=2, seed=5)
-    assert TableData([str(old)], {}, 16).sha256 == TableData([str(new)], {}, 16).sha256
+    assert TableData([str(old)], {}, 16).contents.sha256 == TableData([str(new)], {}, 16).contents.sha256
     assert [count(old), count(old)] == [1, 1]
     assert [count(new), count(new)] == [2, 2]
     assert count(old) == 1

@@ -16,9 +16,8 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -26,19 +25,15 @@ import torch
 from poma3d.checkpoints import load_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.errors import FileError, SettingError
-from poma3d.evaluation.features import Placing
 from poma3d.evaluation.intervals import Measure, difference, mean_over
 from poma3d.evaluation.label_oracle import label_recall
-from poma3d.evaluation.suite import Suite
-from poma3d.evaluation.synonyms import SYNONYMS
+from poma3d.evaluation.table_data import FolderContents, TableData
 from poma3d.files import write_text
 from poma3d.pretrained import is_shipped
 from poma3d.towers import TextTower
 from poma3d.towers.loading import load_text, text_beside
 from poma3d.towers.mini_text import MiniText
 
-PROTOCOL = 1
-"""Counts the changes of what is measured; kept measures of another number are not used."""
 ENCODER_FILE = "encoder.safetensors"
 ROOMS = "rooms_"
 """What the names of measures on single rooms begin with."""
@@ -75,78 +70,10 @@ class Row:
         return cls(name, tuple(paths.split(","))) if equals else cls(Path(text).name, (text,))
 
 
-class TableData:
-    """The scenes of a table.
-
-    Args:
-        validation: ScenePoint folders that no encoder was trained on.
-        transfer: other scenes by name, a ScenePoint folder each.
-        size: rows and columns of a point map that the encoders take.
-        views: views of a scene.
-        rooms: ScenePoint folders whose scenes are single rooms, as most scans of ScanNet are; there scenes are
-            found by text once more.
-
-    Raises:
-        UserError: folders that cannot be used.
-    """
-
-    def __init__(
-        self,
-        validation: Sequence[str],
-        transfer: Mapping[str, str],
-        size: int,
-        *,
-        views: int = 32,
-        rooms: Sequence[str] = (),
-    ) -> None:
-        self.size, self.views = size, views
-        self.validation = Suite(validation, size, views=views)
-        names = {
-            "categories": self.validation.dataset.categories,
-            "room_types": self.validation.dataset.room_types,
-        }
-        # of one scene every view counts
-        self.transfer = {
-            name: Suite([folder], size, views=_most_views(folder), aliases=SYNONYMS, **names)
-            for name, folder in transfer.items()
-        }
-        most = max((_most_views(folder) for folder in rooms), default=0)
-        self.rooms = Suite(rooms, size, views=most) if rooms else None
-        self._folders = [Path(folder) for folder in (*validation, *transfer.values(), *rooms)]
-        contents = [_content(folder) for folder in self._folders]
-        what = [PROTOCOL, size, views, list(transfer), contents, *(["rooms", len(rooms)] if rooms else [])]
-        self.sha256 = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-        """Of captions and of the sizes of scene files, which names the data."""
-
-        suites = (self.validation, *self.transfer.values())
-        self.placings: tuple[Placing, ...] = ("scene",)
-        """As agents see them as well, where all scenes have cameras."""
-        if all(suite.has_cameras for suite in suites):
-            self.placings = ("scene", "agent")
-
-    @cached_property
-    def scenes_sha256(self) -> str:
-        """Of what the scene files hold; they are read whole, about a second a GB."""
-        digests = [
-            [str(number), path.relative_to(folder).as_posix(), _sha256(path)]
-            for number, folder in enumerate(self._folders)
-            for path in _files(folder)
-            if path.suffix == ".safetensors"
-        ]
-        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-
-    @property
-    def encodings(self) -> int:
-        """Scenes that are encoded for one checkpoint, once for each placing."""
-        suites = (self.validation, *self.transfer.values())
-        found = 0 if self.rooms is None else len(self.rooms.dataset)
-        return found + len(self.placings) * sum(len(suite.dataset) for suite in suites)
-
-
 def measure_checkpoint(
     encoder: PointMapEncoder, text: TextTower | None, data: TableData, on_scene: Callable[[], None]
 ) -> dict[str, Measure]:
-    """All measures of one encoder; those of views as agents see them begin with ``agent_``, of rooms `ROOMS`."""
+    """All measures of one encoder but those of rooms; those of views as agents see them begin with ``agent_``."""
     here = data.validation
     measures: dict[str, Measure] = {}
     for placing in data.placings:
@@ -163,10 +90,23 @@ def measure_checkpoint(
             there = other.features(encoder, placing=placing, on_scene=on_scene)
             scored = here.transfer(heads, other, there)
             measures |= {f"{name}_{prefix}{measure}": value for measure, value in scored.items()}
-    if data.rooms is not None and text is not None:
-        found = data.rooms.retrieval(encoder, text, on_scene=on_scene)
-        measures |= {f"{ROOMS}{name}": measure for name, measure in found.items()}
     return measures
+
+
+def measure_rooms(
+    encoder: PointMapEncoder, text: TextTower | None, data: TableData, on_scene: Callable[[], None]
+) -> dict[str, Measure]:
+    """Retrieval of single rooms, under names that begin with `ROOMS`; nothing without rooms or a text tower."""
+    if data.rooms is None or text is None:
+        return {}
+    found = data.rooms.retrieval(encoder, text, on_scene=on_scene)
+    return {f"{ROOMS}{name}": measure for name, measure in found.items()}
+
+
+Measuring: TypeAlias = (
+    "Callable[[PointMapEncoder, TextTower | None, TableData, Callable[[], None]], dict[str, Measure]]"
+)
+"""`measure_checkpoint` or `measure_rooms`: each is kept on its own, so that rooms can be added to a table."""
 
 
 def make_table(
@@ -207,7 +147,11 @@ def make_table(
     against = against or names[0]
     if against not in names:
         raise SettingError(f"there is no row {against!r} to compare with; there are {', '.join(names)}")
-    named = _name_of_data(kept, data)
+    parts: list[tuple[list[str], int, Measuring]] = [
+        (_name_of_data(kept, data.contents), data.encodings, measure_checkpoint)
+    ]
+    if data.rooms is not None and data.room_contents is not None:
+        parts.append((_name_of_data(kept, data.room_contents), len(data.rooms.dataset), measure_rooms))
     measured: dict[str, list[dict[str, Measure]]] = {}
     told: dict[str, list[dict[str, Any]]] = {}
 
@@ -218,14 +162,17 @@ def make_table(
             "weights_sha256": encoder.weights_sha256(),
             "text_sha256": None if text is None else text.weights_sha256(),
         }
-        key = hashlib.sha256(json.dumps([hashes, *named], sort_keys=True).encode()).hexdigest()
-        path = kept / f"{key[:24]}.json"
-        found = _read_kept(path)
-        if found is None:
-            on_start(f"{row}: {what}", data.encodings)
-            found = measure_checkpoint(encoder, text, data, on_scene)
-            _keep(path, found)
-        measured.setdefault(row, []).append(found)
+        together: dict[str, Measure] = {}
+        for named, scenes, measure in parts:
+            key = hashlib.sha256(json.dumps([hashes, *named], sort_keys=True).encode()).hexdigest()
+            path = kept / f"{key[:24]}.json"
+            found = _read_kept(path)
+            if found is None:
+                on_start(f"{row}: {what}", scenes)
+                found = measure(encoder, text, data, on_scene)
+                _keep(path, found)
+            together |= found
+        measured.setdefault(row, []).append(together)
         told.setdefault(row, []).append({**facts, **hashes})
 
     for row in rows:
@@ -301,7 +248,7 @@ def make_table(
                 }
                 for name, suite in data.transfer.items()
             },
-            "sha256": data.sha256,
+            "sha256": data.contents.sha256,
         },
     }
 
@@ -355,42 +302,7 @@ def _plain_name(checkpoint: str) -> str:
     return checkpoint if is_shipped(checkpoint) else Path(checkpoint).name
 
 
-def _most_views(folder: str) -> int:
-    from poma3d.scenepoint.folder import ScenePointFolder
-    from poma3d.scenepoint.scene_file import SceneFile
-
-    return max(SceneFile(scene.path).views for scene in ScenePointFolder(folder).scenes)
-
-
-def _content(folder: Path) -> list[list[str]]:
-    """What tells a folder's data from others': the sizes of scene files, the hashes of captions."""
-    return [
-        [
-            path.relative_to(folder).as_posix(),
-            str(path.stat().st_size) if path.suffix == ".safetensors" else _sha256(path),
-        ]
-        for path in _files(folder)
-    ]
-
-
-def _files(folder: Path) -> list[Path]:
-    """The files of a ScenePoint folder, in order."""
-    kinds = (".safetensors", ".json", ".jsonl")
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix in kinds and path.name[0] != "."
-    ]
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})") from error
-
-
-def _name_of_data(kept: Path, data: TableData) -> list[str]:
+def _name_of_data(kept: Path, data: FolderContents) -> list[str]:
     """What names the data in the keys of kept measures.
 
     The hash of the data counts of scene files their sizes alone, and measures are kept under it. What the files hold
