@@ -23,13 +23,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from agent.one_thread import one_thread
 from policies.learning.acting import Acting
 from policies.learning.collect import Collector, generator
 from policies.learning.experience import Experience
 from policies.learning.held_out import evaluate_and_keep
 from policies.learning.houses import TrainingScenes, training_body
 from policies.learning.imitation import NotFiniteError, learn_pass
-from policies.learning.learned_policy import DaggerBrain, one_thread
+from policies.learning.learned_policy import DaggerBrain
 from policies.learning.networks import PolicyNetwork
 from policies.learning.run_state import load_state, refuse_other_backbone, save_state
 from policies.learning.settings import TrainSettings

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from agent.one_thread import one_thread
 from policies.learning.acting import Acting
 from policies.learning.ceiling import put_in_ceiling
 from policies.learning.features import ViewFeatures
@@ -136,17 +136,3 @@ class LearnedPolicy:
                 f"the policy {self.name} acts in PointNav and needs the observation {missing[0]!r}, found"
                 f" {', '.join(names)}"
             )
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread while the block runs: the order of sums, and so the last bits, is always the same."""
-    before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

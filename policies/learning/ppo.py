@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from agent.one_thread import one_thread
 from policies.learning.acting import Acting
 from policies.learning.collect import generator
 from policies.learning.features import ViewFeatures
 from policies.learning.held_out import evaluate_and_keep
 from policies.learning.houses import TrainingScenes, training_body
-from policies.learning.learned_policy import one_thread
 from policies.learning.run_state import load_state, refuse_other_backbone, save_state
 from policies.learning.sb3_network import (
     Sb3Brain,

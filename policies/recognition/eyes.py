@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.one_thread import one_thread
 from policies.recognition.words import other_words, word_of
 from poma3d.errors import SettingError
 
@@ -75,8 +76,6 @@ class Eyes:
         Raises:
             SettingError: point maps of another size.
         """
-        from policies.learning.learned_policy import one_thread
-
         if point_map.shape[:2] != (self.size, self.size):
             raise SettingError(
                 f"these eyes ({self.name}) take point maps of {self.size} x {self.size} pixels, found"
