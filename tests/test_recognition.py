@@ -133,6 +133,16 @@ def test_evidence_stays_where_it_is_when_the_grid_grows():
     assert len(evidence.cells_of(evidence.columns(0.0) > 0)) == 3 * 9
 
 
+@pytest.mark.parametrize("direction", [(1, 0), (0, 1), (-1, 0), (0, -1)])
+def test_evidence_at_the_edge_of_the_grid_is_as_good_as_any(direction):
+    evidence = Evidence()
+    for step in range(60):  # voxel by voxel past the edge, wherever it lies
+        x, y = VOXEL * step * np.array(direction)
+        for _ in range(3):
+            evidence.add(block(x, y)[13:14], np.full(1, 0.8), (x, y), 0.0)
+        assert (evidence.columns(0.5) == 0).all()  # a lone row of voxels has too few neighbours
+
+
 def doubting(**changes) -> DoubtingSearch:
     agent = agent_preset("objectnav-hm3d", **changes)
     world = MetricMap(agent.radius, agent.max_climb, agent.height)

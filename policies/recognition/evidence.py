@@ -92,10 +92,10 @@ class Evidence:
         return (np.argwhere(chosen) + self._origin) * _CELLS + _CELLS // 2
 
     def _hold(self, low: np.ndarray, high: np.ndarray) -> None:
-        """Widen the grid so that it holds these voxels (2,), counted from the start."""
+        """Widen the grid so that these voxels (2,), counted from the start, lie inside and not at its edge."""
         shape = np.array(self._sums.shape[:2])
         if shape.all():
-            if (low >= self._origin).all() and (high < self._origin + shape).all():
+            if (low > self._origin).all() and (high < self._origin + shape - 1).all():
                 return
             low, high = np.minimum(low, self._origin), np.maximum(high, self._origin + shape - 1)
         low, high = low - _MARGIN, high + _MARGIN
