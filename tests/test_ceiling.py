@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,9 +154,10 @@ def test_folders_from_before_there_were_ceilings_keep_their_hash_and_show_none(t
     assert policy_sha256(none) == new != policy_sha256(low)
     assert vars(open_policy(none))["_ceiling"] == 0
     assert vars(open_policy(low))["_ceiling"] == 2.9
-    path.write_text(json.dumps(description | {"ceiling": 0.5}))
-    with pytest.raises(FileError, match=r"damaged.*ceiling at 0\.5 m"):
-        open_policy(none)
+    for ceiling in (0.5, -2.9, math.nan, math.inf, "2.9", None, True):
+        path.write_text(json.dumps(description | {"ceiling": ceiling}))
+        with pytest.raises(FileError, match=r"damaged.*the ceiling must be"):
+            open_policy(none)
 
 
 @pytest.mark.parametrize("ceiling", [-1.0, 1.0, float("nan"), float("inf")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -156,10 +157,12 @@ def open_policy_folder(folder: str | os.PathLike[str]) -> LearnedPolicy:
 
 def _ceiling_of(description: Mapping[str, Any]) -> float:
     """The ceiling that the policy is shown, metres; 0, none, in folders from before there were ceilings."""
-    ceiling = float(description.get("ceiling", 0.0))
-    if ceiling and not ceiling >= LOWEST_CEILING:
-        raise ValueError(f"a ceiling at {ceiling} m")
-    return ceiling
+    ceiling = description.get("ceiling", 0.0)
+    if isinstance(ceiling, bool) or not isinstance(ceiling, int | float):
+        raise TypeError(f"the ceiling must be a number of metres, found {ceiling!r}")
+    if ceiling and not LOWEST_CEILING <= ceiling < math.inf:
+        raise ValueError(f"the ceiling must be 0 (none) or at least {LOWEST_CEILING:g} m, found {ceiling}")
+    return float(ceiling)
 
 
 def _brain_of(
