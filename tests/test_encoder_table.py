@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from poma3d.pretrained.card import card, read_facts, write_card
 from poma3d.pretrained.golden import golden_features, golden_view
 from poma3d.pretrained.publish import MOST_BYTES, publish
 from poma3d.scenepoint import DataSettings, ScenePointDataset, SceneSample
+from poma3d.scenepoint.captions import RetrievalQuery, write_retrieval
 from poma3d.towers.loading import load_text, text_beside
 from poma3d.towers.mini_text import MiniText
 from poma3d.training.pretrain import pretrain
@@ -220,6 +222,20 @@ def test_wrong_tables_are_refused(data: Path, run: Path, tmp_path: Path) -> None
         make_table([Row("a", (str(run),))], scenes, tmp_path, against="c")
     with pytest.raises(FileError):
         make_table([Row("a", (str(tmp_path / "none.safetensors"),))], scenes, tmp_path)
+    mute = write_tiny(tmp_path / "mute", scenes=2, seed=8)
+    for said in (mute / "retrieval", mute / "annotations"):
+        shutil.rmtree(said, ignore_errors=True)
+    with pytest.raises(FileError, match=r"mute.*nothing that its rooms could be found by"):
+        TableData([str(data)], {}, 16, views=2, rooms=[str(mute)])
+
+
+def test_queries_of_other_scenes_do_not_end_a_table(data: Path, run: Path, tmp_path: Path) -> None:
+    """A row without retrieval, and not a refusal after everything has been measured."""
+    folder = shutil.copytree(data, tmp_path / "houses")
+    shutil.rmtree(folder / "retrieval", ignore_errors=True)
+    write_retrieval(folder / "retrieval" / "x.jsonl", [RetrievalQuery("elsewhere", "a room", ())])
+    table = make_table([Row("a", (str(run),))], TableData([str(folder)], {}, 16, views=2), tmp_path / "kept")
+    assert "R@1-1" not in table["rows"][-1]["measures"]
 
 
 def test_an_encoder_without_a_text_tower_finds_no_scenes_and_is_measured_all_the_same(

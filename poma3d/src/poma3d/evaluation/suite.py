@@ -59,6 +59,11 @@ class Suite:
         """Whether the views can be placed as agents see them."""
         return self.dataset[0].poses is not None
 
+    @property
+    def has_queries(self) -> bool:
+        """Whether a scene can be asked for by text."""
+        return any(self.utterances.get(scan) for scan in self.dataset.scan_ids)
+
     def _samples(self, on_scene: Callable[[], None]) -> Iterator[SceneSample]:
         for number in range(len(self.dataset)):
             yield self.dataset[number]
@@ -101,7 +106,7 @@ class Suite:
             heads: of `learn`; scored on the odd scenes.
         """
         measures: dict[str, Measure] = {}
-        if text is not None and any(self.utterances.get(scan) for scan in found.scan_ids):
+        if text is not None and self.has_queries:
             measures |= scene_retrieval(found.scenes, found.scan_ids, self.utterances, text)
         if heads is not None:
             measures |= heads.score(found, ~_even(found))

@@ -195,7 +195,7 @@ def make_table(
     perfect = {
         prefix + name: measure
         for prefix, suite in (("", data.validation), (ROOMS, data.rooms))
-        if suite is not None and suite.utterances and suite.dataset.categories
+        if suite is not None and suite.has_queries and suite.dataset.categories
         for name, measure in label_recall(suite.dataset, suite.utterances).items()
     }
     if perfect:

@@ -90,6 +90,12 @@ class TableData:
         if rooms:
             most = max(_most_views(folder) for folder in rooms)
             self.rooms = Suite(rooms, size, views=most)
+            if not self.rooms.has_queries:
+                raise FileError(
+                    rooms[0],
+                    "says nothing that its rooms could be found by: retrieval/*.jsonl or scene captions of them were"
+                    " expected",
+                )
             self.room_contents = FolderContents(rooms, size, most, "rooms")
 
         suites = (self.validation, *self.transfer.values())
