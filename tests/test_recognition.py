@@ -309,8 +309,11 @@ def test_refusals(house, tmp_path):
         run_episode(pointnav, planner)
     pointnav.close()
     save_encoder(PointMapEncoder("mini"), tmp_path / "alone.safetensors")
-    with pytest.raises(SettingError, match="text"):
+    with pytest.raises(SettingError, match=r"put the text\.safetensors") as refused:
         open_policy(f"planner+{tmp_path / 'alone.safetensors'}")
+    assert "--text" not in str(refused.value)  # no command that takes policies knows it
+    with pytest.raises(SettingError, match=r"after the \+, found none: planner\+poma3d-mini"):
+        open_policy("planner+")
 
 
 def test_names_and_hashes():

@@ -118,15 +118,28 @@ def open_eyes(encoder: str) -> Eyes:
 
     Raises:
         FileError: there is no such encoder, or one of its files cannot be read.
-        SettingError: no text tower lies beside it, or one of another size.
+        SettingError: no encoder is named, no text tower lies beside it, or one of another size.
     """
+    if not encoder:
+        raise SettingError(
+            f"planner+ENCODER needs the name, file or folder of an encoder after the +, found none: planner+{_LEARNED},"
+            f" or planner+{RANDOM}, its control"
+        )
     from agent.backbone import FrozenBackbone
     from poma3d.checkpoints import load_encoder
     from poma3d.encoder import PointMapEncoder
-    from poma3d.towers.loading import load_text, text_beside
+    from poma3d.towers.loading import TEXT_FILE, load_text, text_beside
 
-    loaded = load_encoder(_LEARNED if encoder == RANDOM else encoder)
-    text = load_text(text_beside(_LEARNED if encoder == RANDOM else encoder, loaded.config.embedding))
+    source = _LEARNED if encoder == RANDOM else encoder
+    loaded = load_encoder(source)
+    try:
+        beside = text_beside(source, loaded.config.embedding)
+    except SettingError:  # it asks for a flag that policies do not have
+        raise SettingError(
+            f"planner+{encoder} compares what it sees with words, and no text tower lies beside that encoder: put the"
+            f" {TEXT_FILE} of its pretraining into the same folder"
+        ) from None
+    text = load_text(beside)
     if encoder == RANDOM:
         loaded = PointMapEncoder(loaded.config, seed=0)
     backbone = FrozenBackbone(loaded, output="patch_tokens", precision="float32", device="cpu")
