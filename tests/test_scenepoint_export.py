@@ -296,6 +296,12 @@ def test_other_settings_do_not_mix(exported: Path) -> None:
         export_scenes([HOUSE], exported, ExportSettings(views=6, size=44, candidates=40))
 
 
+def test_a_house_and_its_rooms_do_not_mix(exported: Path) -> None:
+    rooms = rooms_of(HOUSE)
+    with pytest.raises(SettingError, match=f"holds {HOUSE} and would hold {rooms[0]}"):
+        export_scenes(rooms, exported, SMALL)
+
+
 def test_training_reads_an_export(exported: Path) -> None:
     dataset = ScenePointDataset(exported, DataSettings(views=8, size=20, labels=True, images=True))
     batch = next(iter(SceneLoader(dataset, 2)))
@@ -350,6 +356,8 @@ def test_rooms_are_scenes_of_their_own(tmp_path: Path, capsys: pytest.CaptureFix
             named = {kind for kind in kind_of.values() if re.search(rf"\b{kind}\b", text.lower())}
             assert named == {kind_of[scan_id]}
     assert {query.scan_id for query in read_retrieval(retrieval_path(out, "procedural"))} == set(captions)
+    assert main(["scenes", "export", HOUSE, "--out", str(out), *flags]) == 2
+    assert f"would hold {HOUSE}, one scene whole and by room: choose" in capsys.readouterr().err
     mesh = tmp_path / "post.glb"  # a format without rooms
     save_scene(boxes_scene({"post": ((0, 0, 0), (0.2, 3, 0.2))}), mesh)
     assert main(["scenes", "export", str(mesh), "--by-room", "--out", str(out), *flags]) == 2

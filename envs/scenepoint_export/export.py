@@ -119,7 +119,8 @@ def rooms_of(spec: str) -> list[str]:
     rooms = open_scene(spec).rooms
     if not rooms:
         raise SceneError(
-            f"{spec}: the scene does not know its rooms; only scenes with rooms are exported by room"
+            f"{spec}: the scene does not know its rooms, and only those that do are exported by room: leave --by-room"
+            " out, or name rooms in a NAME.semantics.json beside it"
         )
     return [f"{spec}{ROOM_MARK}{room.name}" for room in rooms]
 
@@ -236,7 +237,8 @@ def export_scenes(
         What became of every scene; ``problem`` says why one could not be exported.
 
     Raises:
-        SettingError: two scenes of one name, or a scene that was exported with other settings.
+        SettingError: two scenes of one name, a scene that was exported with other settings, or one that the folder
+            would hold twice, whole and in rooms.
         FileError: the folder cannot be written.
         UserError: a worker was killed. What is finished stays.
     """
@@ -249,6 +251,7 @@ def export_scenes(
         other = names.setdefault(scan_id_of(spec), spec)
         if other != spec:
             raise SettingError(f"{other} and {spec} would both be called {scan_id_of(spec)}; rename one")
+    _refuse_twice(specs, root, source)
     done, waiting = [], []
     captioned = captioned_scans(root, {source or source_of(spec) for spec in specs})
     for spec in dict.fromkeys(specs):
@@ -264,6 +267,23 @@ def export_scenes(
         join_captions(root, {source or source_of(spec) for spec in specs})
     order = {spec: place for place, spec in enumerate(specs)}
     return sorted(done, key=lambda scene: order[scene.scene_id])
+
+
+def _refuse_twice(specs: Sequence[str], root: Path, source: str | None) -> None:
+    """A house beside its own rooms is no data set: who asks for the bedroom could be given either."""
+    folders = {scene_path(root, source or source_of(spec), "").parent for spec in specs}
+    there = {path.stem: path for folder in folders for path in folder.glob("*.safetensors")}
+    for spec in specs if there else ():
+        whole, room = split_room(spec)
+        name = scan_id_of(whole)
+        rivals = [other for other in there if other.startswith(f"{name}_")] if room is None else [name]
+        for path in (there[rival] for rival in rivals if rival in there):
+            other = SceneFile(path).words.facts.get("scene_id", "")
+            other_whole, other_room = split_room(other)
+            if scan_id_of(other_whole) == name and (other_room is None) != (room is None):
+                raise SettingError(
+                    f"{root} holds {other} and would hold {spec}, one scene whole and by room: choose another folder"
+                )
 
 
 def _found_done(
