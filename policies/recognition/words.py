@@ -5,49 +5,15 @@ from __future__ import annotations
 from envs.episodes.objectnav_generator import names_of
 
 WORDS = (
-    *(
-        "armchair",
-        "basket",
-        "bathtub",
-        "bed",
-        "bench",
-        "bin",
-        "book",
-        "bookshelf",
-        "bottle",
-        "bowl",
-        "cabinet",
-    ),
-    *("candle", "ceiling", "ceiling lamp", "chair", "clock", "clothes rack", "coat rack", "coffee table"),
-    *("computer", "console table", "cot", "counter", "cup", "curtain", "cushion", "desk", "dining table"),
-    *("dishwasher", "door", "dresser", "fan", "floor", "floor lamp", "kettle", "keyboard", "kitchen island"),
-    *(
-        "laptop",
-        "microwave",
-        "mirror",
-        "monitor",
-        "nightstand",
-        "office chair",
-        "ottoman",
-        "piano",
-        "picture",
-    ),
-    *(
-        "plant",
-        "plate",
-        "pot",
-        "radiator",
-        "range hood",
-        "refrigerator",
-        "rug",
-        "shelf",
-        "shoe rack",
-        "shower",
-    ),
-    *("side table", "sink", "sofa", "speaker", "stool", "stove", "table lamp", "toaster", "toilet", "towel"),
-    *("toy", "toy chest", "tray", "tv", "tv stand", "upper cabinet", "vase", "wall", "wardrobe", "washbasin"),
-    *("washing machine", "window"),
-)
+    "armchair", "basket", "bathtub", "bed", "bench", "bin", "book", "bookshelf", "bottle", "bowl", "cabinet",
+    "candle", "ceiling", "ceiling lamp", "chair", "clock", "clothes rack", "coat rack", "coffee table", "computer",
+    "console table", "cot", "counter", "cup", "curtain", "cushion", "desk", "dining table", "dishwasher", "door",
+    "dresser", "fan", "floor", "floor lamp", "kettle", "keyboard", "kitchen island", "laptop", "microwave",
+    "mirror", "monitor", "nightstand", "office chair", "ottoman", "piano", "picture", "plant", "plate", "pot",
+    "radiator", "range hood", "refrigerator", "rug", "shelf", "shoe rack", "shower", "side table", "sink", "sofa",
+    "speaker", "stool", "stove", "table lamp", "toaster", "toilet", "towel", "toy", "toy chest", "tray", "tv",
+    "tv stand", "upper cabinet", "vase", "wall", "wardrobe", "washbasin", "washing machine", "window",
+)  # fmt: skip
 """What stands in homes: the categories of the procedural houses, on which `poma3d-mini` was aligned."""
 
 
