@@ -74,7 +74,10 @@ def _cell(measure: Mapping[str, Any] | None) -> str:
     if measure is None:
         return "-"
     low, high = measure["ci95"]
-    text = f"{100 * measure['mean']:.1f}"
+    percent = 100 * measure["mean"]
+    text = (
+        f"{percent:.2f}" if low == high and 0 < percent < 0.5 else f"{percent:.1f}"
+    )  # chance among a thousand
     if low < high:
         text += f" [{100 * low:.1f}, {100 * high:.1f}]"
     return text + (f" ± {100 * measure['sd']:.1f}" if "sd" in measure else "")
