@@ -100,21 +100,26 @@ class CheckScenePoint:
 
 
 def export(config: ExportScenes) -> int:
-    """Export scenes; 2 where one could not be, by room where none could."""
+    """Export scenes; 2 where one could not be. A room that could not be is no failure where others could."""
     from envs.scenepoint_export import ExportedScene, ExportSettings, export_scenes, rooms_of
     from envs.simulators.raycast import available_cores
     from envs.task_source import list_scenes
-    from poma3d.errors import SettingError
+    from poma3d.errors import SettingError, UserError
     from pomagym.progress import Bar
 
     if not config.scenes:
         raise SettingError("no scenes to export; name mesh files or procedural:SPLIT:N")
     specs = [str(spec) for choice in config.scenes for spec in list_scenes(choice)]
+    unopened: dict[str, str] = {}
     if config.by_room:
         with Bar("scenes opened", len(specs)) as bar:
             houses, specs = specs, []
             for house in houses:
-                specs += rooms_of(house)
+                try:
+                    specs += rooms_of(house)
+                except UserError as error:
+                    unopened[house] = str(error)
+                    _warn(house, str(error))
                 bar.advance(house)
     settings = ExportSettings(
         views=config.views,
@@ -148,7 +153,7 @@ def export(config: ExportScenes) -> int:
         "exported": len(fresh),
         "bytes": sum(scene.size for scene in done),
         "time_s": seconds,
-        "problems": {scene.scene_id: scene.problem for scene in bad},
+        "problems": unopened | {scene.scene_id: scene.problem for scene in bad},
     }
     if config.json:
         print(json.dumps(facts, indent=2))
@@ -158,7 +163,8 @@ def export(config: ExportScenes) -> int:
             f"{config.out}: {facts['scenes']} scenes of {config.views} views, {size:.2f} GiB;"
             f" {len(fresh)} exported now in {seconds:.0f} s ({len(fresh) / max(seconds, 1e-9):.2f} a second)"
         )
-    return 2 if bad and not (config.by_room and facts["scenes"]) else 0
+    left_out = config.by_room and facts["scenes"]  # rooms may be too small, scenes may not be closed
+    return 2 if unopened or (bad and not left_out) else 0
 
 
 def convert(config: ConvertScans) -> int:
@@ -217,4 +223,7 @@ def check(config: CheckScenePoint) -> int:
 
 
 def _warn(what: str, problem: str) -> None:
-    print(f"pomagym: {what}: {problem}", file=sys.stderr)
+    told = (
+        problem if problem.startswith(what) else f"{what}: {problem}"
+    )  # most problems name what they are of
+    print(f"pomagym: {told}", file=sys.stderr)

@@ -314,6 +314,10 @@ def test_refusals(house, tmp_path):
     assert "--text" not in str(refused.value)  # no command that takes policies knows it
     with pytest.raises(SettingError, match=r"after the \+, found none: planner\+poma3d-mini"):
         open_policy("planner+")
+    with pytest.raises(
+        SettingError, match=r"planner\+absent has nothing to see through.* or random, the control"
+    ):
+        open_policy("planner+absent")
 
 
 def test_names_and_hashes():

@@ -360,8 +360,12 @@ def test_rooms_are_scenes_of_their_own(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"would hold {HOUSE}, one scene whole and by room: choose" in capsys.readouterr().err
     mesh = tmp_path / "post.glb"  # a format without rooms
     save_scene(boxes_scene({"post": ((0, 0, 0), (0.2, 3, 0.2))}), mesh)
-    assert main(["scenes", "export", str(mesh), "--by-room", "--out", str(out), *flags]) == 2
-    assert "does not know its rooms" in capsys.readouterr().err
+    assert main(["scenes", "export", str(mesh), HOUSE, "--by-room", "--out", str(out), *flags, "--json"]) == 2
+    told = capsys.readouterr()
+    assert "does not know its rooms" in told.err
+    after = json.loads(told.out)
+    assert after["scenes"] == facts["scenes"]  # the house's are there all the same
+    assert set(after["problems"]) == {str(mesh), *facts["problems"]}
 
 
 def test_a_room_too_small_to_stand_in_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from agent.one_thread import one_thread
 from policies.recognition.words import other_words, word_of
-from poma3d.errors import SettingError
+from poma3d.errors import FileError, SettingError
 
 if TYPE_CHECKING:
     from agent.backbone import FrozenBackbone
@@ -131,7 +131,12 @@ def open_eyes(encoder: str) -> Eyes:
     from poma3d.towers.loading import TEXT_FILE, load_text, text_beside
 
     source = _LEARNED if encoder == RANDOM else encoder
-    loaded = load_encoder(source)
+    try:
+        loaded = load_encoder(source)
+    except FileError as error:
+        raise SettingError(
+            f"planner+{encoder} has nothing to see through: {error}, or {RANDOM}, the control"
+        ) from None
     try:
         beside = text_beside(source, loaded.config.embedding)
     except SettingError:  # it asks for a flag that policies do not have

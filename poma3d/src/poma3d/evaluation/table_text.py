@@ -75,9 +75,8 @@ def _cell(measure: Mapping[str, Any] | None) -> str:
         return "-"
     low, high = measure["ci95"]
     percent = 100 * measure["mean"]
-    text = (
-        f"{percent:.2f}" if low == high and 0 < percent < 0.5 else f"{percent:.1f}"
-    )  # chance among a thousand
+    digits = 2 if low == high and 0 < percent < 0.5 else 1  # chance among a thousand scenes
+    text = f"{percent:.{digits}f}"
     if low < high:
         text += f" [{100 * low:.1f}, {100 * high:.1f}]"
     return text + (f" ± {100 * measure['sd']:.1f}" if "sd" in measure else "")
