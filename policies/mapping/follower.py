@@ -10,6 +10,7 @@ from envs.embodiment import AgentSpec
 from policies.greedy_follower import FORWARD, LEFT, RIGHT
 from policies.mapping.metric_map import CELL, MetricMap
 from policies.mapping.path import best_turn, find_nearest, find_way, way_costs, waypoint
+from policies.mapping.step_plan import Pose, StepPlan
 
 _TURN_COST = 0.004
 """What a turn costs beside the way, metres."""
@@ -22,13 +23,12 @@ _STALE = 20
 """A way is looked for anew after so many actions at the latest."""
 _DEARER = 0.5
 """A way that has become dearer by this many cells is looked for anew."""
+_CAREFUL = 60
+"""So many actions are planned step by step once the agent was stuck."""
 _OFF_WAY = 0.3
 """A way that the agent is farther from than this is looked for anew, metres."""
 _CIRCLE, _PATIENCE = 0.3, 45
 """An agent that has not left a circle of this radius (metres) for so many actions is stuck."""
-
-Pose = tuple[float, float, float]
-"""x, y (metres) and yaw (radians) in the map."""
 
 
 class WayFollower:
@@ -49,6 +49,9 @@ class WayFollower:
         """Where the way leads to, as the caller named it."""
         self._age = 0
         self._costs = np.zeros(0)
+        self._narrow = False
+        self._plan = StepPlan(world, agent, _TURN_COST)
+        self._careful = 0
         self._before: Pose | None = None
         self._stepped = False
         self._slides = agent.allow_sliding
@@ -80,11 +83,22 @@ class WayFollower:
         self._stayed += 1
         if self._stayed > _PATIENCE:
             self._stayed = 0
-            self._back_off()
+            self._back_off(pose)
             self.key = None
 
-    def _back_off(self) -> None:
-        """Turn by a random angle and walk a few steps next."""
+    def _back_off(self, pose: Pose) -> None:
+        """Turn by a random angle and walk a few steps next.
+
+        An agent that does not slide may be wedged in by that: it plans step by step for a while, and if it did already,
+        takes one step where there is room.
+        """
+        if not self._slides:
+            if self._careful > 0:
+                turns = int(self._rng.choice(self._plan.roomiest(pose)))
+                self._escape = [LEFT if turns > 0 else RIGHT] * abs(turns) + [FORWARD]
+            self._careful = _CAREFUL
+            self._plan.forget()
+            return
         turns = int(self._rng.integers(1, max(2, round(math.pi / self._turn))))
         side = LEFT if self._rng.random() < 0.5 else RIGHT
         self._escape = [side] * turns + [FORWARD] * int(self._rng.integers(2, 5))
@@ -92,6 +106,7 @@ class WayFollower:
     def acted(self, pose: Pose, action: int) -> None:
         """Remember what was done, for `notice`."""
         self._before, self._stepped = pose, action == FORWARD
+        self._careful = max(0, self._careful - 1)
 
     def towards(self, pose: Pose, x: float, y: float) -> int:
         """The next action towards a point, through closed cells where nothing else is left."""
@@ -101,6 +116,7 @@ class WayFollower:
         start = self._map.cell_of(*pose[:2])  # holding the goal may have moved the cells
         if self._is_stale((x, y), start):
             way = find_way(self._map.cost, start, goal)
+            self._narrow = not len(way)
             if not len(way):
                 way = find_way(self._map.cost, start, goal, through=True)
             self._take((x, y), way)
@@ -121,7 +137,8 @@ class WayFollower:
             way = find_nearest(self._map.cost, start, goals)
             if not len(way) and self._map.forget_bumps():  # it may have walled itself in
                 way = find_nearest(self._map.cost, start, goals)
-                self._back_off()
+                self._back_off(pose)
+            self._narrow = not len(way)
             if not len(way):
                 way = find_nearest(self._map.cost, start, goals, narrow=True)
             self._take(key, way)
@@ -146,6 +163,7 @@ class WayFollower:
         self.key, self._age = key, 0
         self._way = way.astype(np.int64) + self._map.origin
         self._costs = way_costs(self._map.cost, way)
+        self._plan.forget()
 
     def _follow(self, pose: Pose, end: tuple[float, float] | None) -> int:
         """The turn or step along the way; at its last cell towards ``end``, metres."""
@@ -156,9 +174,11 @@ class WayFollower:
         target = (float(way[n, 0]) + 0.5, float(way[n, 1]) + 0.5)
         if n == len(way) - 1 and end is not None:
             target = end[0] / CELL - origin[0], end[1] / CELL - origin[1]
-        turns = best_turn(
-            self._map.cost, place, pose[2], target, step=self._step, turn=self._turn, turn_cost=_TURN_COST
-        )
+        turns = self._plan.turns(pose, way, narrow=self._narrow) if self._careful > 0 else None
+        if turns is None:
+            turns = best_turn(
+                self._map.cost, place, pose[2], target, step=self._step, turn=self._turn, turn_cost=_TURN_COST
+            )
         if turns == 0 and not self._slides and self._is_vain(pose[2]):
             self._escape = self._untried(pose[2])
             return self._escape.pop(0)

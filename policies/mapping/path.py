@@ -13,11 +13,14 @@ from numba import njit
 
 from policies.mapping.metric_map import CELL, GRAZING
 
-_DIAGONAL = math.sqrt(2.0)
-_LEEWAY = 6
+DIAGONAL = math.sqrt(2.0)
+LEEWAY = 6
 """So many cells about start and goal may lie closer to obstacles than the body is wide."""
-_FORBIDDEN = 60.0
+FORBIDDEN = 60.0
 """What a metre through an obstacle costs once there is no other way left."""
+ASIDE = 1e-3
+"""A line along the border of two rows of cells lies this far in one of them, cells: steps of 5 cells from a corner of a
+cell lead along borders, and the last digit of an angle would choose the row, now this one and now that."""
 
 
 def find_way(
@@ -38,8 +41,8 @@ def find_way(
         goal[0],
         goal[1],
         np.zeros((0, 0), np.float32),
-        _FORBIDDEN if through else np.inf,
-        _LEEWAY,
+        FORBIDDEN if through else np.inf,
+        LEEWAY,
     )
 
 
@@ -56,11 +59,11 @@ def find_nearest(
     """
     if goals.dtype == np.bool_:
         goals = np.where(goals, np.float32(0.0), np.float32(np.inf))
-    return _search(cost, start[0], start[1], 0, 0, goals, np.inf, max(cost.shape) if narrow else _LEEWAY)
+    return _search(cost, start[0], start[1], 0, 0, goals, np.inf, max(cost.shape) if narrow else LEEWAY)
 
 
 def way_costs(cost: np.ndarray, way: np.ndarray) -> np.ndarray:
-    """Cost (N,) from the start of a way (N, 2) to each of its cells, in cells; closed ones cost `_FORBIDDEN`."""
+    """Cost (N,) from the start of a way (N, 2) to each of its cells, in cells; closed ones cost `FORBIDDEN`."""
     return _way_costs(cost, way)
 
 
@@ -108,8 +111,17 @@ def best_turn(
     )
 
 
+def step_cost(cost: np.ndarray, place: tuple[float, float], yaw: float, step: float) -> float:
+    """What a step in a direction costs, in cells; arguments as for `best_turn`."""
+    length = step / CELL
+    return float(
+        line_cost(cost, *place, place[0] + length * math.cos(yaw), place[1] + length * math.sin(yaw))
+    )
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sift_up(keys, cells, n):
+def sift_up(keys, cells, n):
+    """Restore the order of a binary heap of ``cells`` by ``keys`` whose ``n``-th entry may be too small."""
     while n > 0:
         parent = (n - 1) >> 1
         if keys[parent] <= keys[n]:
@@ -120,7 +132,8 @@ def _sift_up(keys, cells, n):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sift_down(keys, cells, size):
+def sift_down(keys, cells, size):
+    """Likewise of one of ``size`` entries whose first may be too large."""
     n = 0
     while True:
         child = 2 * n + 1
@@ -155,7 +168,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
         cell = cells[0]
         count -= 1
         keys[0], cells[0] = keys[count], cells[count]
-        _sift_down(keys, cells, count)
+        sift_down(keys, cells, count)
         if closed[cell]:
             continue
         closed[cell] = True
@@ -170,9 +183,9 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
             break
         here = min(cost[i, j], forbidden)
         if cell == start and not here < np.inf:
-            here = np.float32(_FORBIDDEN)
+            here = np.float32(FORBIDDEN)
         for k in range(8):
-            di, dj = _NEIGHBOURS[k, 0], _NEIGHBOURS[k, 1]
+            di, dj = NEIGHBOURS[k, 0], NEIGHBOURS[k, 1]
             a, b = i + di, j + dj
             if a < 0 or b < 0 or a >= rows or b >= columns:
                 continue
@@ -181,7 +194,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
                 continue
             there = min(cost[a, b], forbidden)
             if not there < np.inf and not many and other == goal:
-                there = np.float32(_FORBIDDEN)
+                there = np.float32(FORBIDDEN)
             if not there < np.inf:
                 continue
             away = max(abs(a - si), abs(b - sj))
@@ -189,7 +202,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
                 away = min(away, max(abs(a - gi), abs(b - gj)))
             if there >= GRAZING and away > leeway and not forbidden < np.inf:
                 continue
-            length = _DIAGONAL if di != 0 and dj != 0 else 1.0
+            length = DIAGONAL if di != 0 and dj != 0 else 1.0
             value = np.float32(reached[cell] + 0.5 * length * (here + there))
             if value < reached[other]:
                 reached[other] = value
@@ -197,7 +210,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
                 guess = 0.0
                 if not many:
                     p, q = abs(a - gi), abs(b - gj)
-                    guess = max(p, q) + (_DIAGONAL - 1.0) * min(p, q)
+                    guess = max(p, q) + (DIAGONAL - 1.0) * min(p, q)
                 if count == capacity:
                     capacity *= 2
                     more_keys = np.empty(capacity, np.float32)
@@ -205,7 +218,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
                     more_keys[:count], more_cells[:count] = keys[:count], cells[:count]
                     keys, cells = more_keys, more_cells
                 keys[count], cells[count] = value + guess, other
-                _sift_up(keys, cells, count)
+                sift_up(keys, cells, count)
                 count += 1
     if found < 0:
         return np.empty((0, 2), np.int32)
@@ -213,7 +226,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
     cell = found
     while cell != start:
         k = came[cell]
-        cell -= _NEIGHBOURS[k, 0] * columns + _NEIGHBOURS[k, 1]
+        cell -= NEIGHBOURS[k, 0] * columns + NEIGHBOURS[k, 1]
         length += 1
     way = np.empty((length, 2), np.int32)
     cell = found
@@ -221,11 +234,11 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
         way[n, 0], way[n, 1] = cell // columns, cell % columns
         if n:
             k = came[cell]
-            cell -= _NEIGHBOURS[k, 0] * columns + _NEIGHBOURS[k, 1]
+            cell -= NEIGHBOURS[k, 0] * columns + NEIGHBOURS[k, 1]
     return way
 
 
-_NEIGHBOURS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)], dtype=np.int64)
+NEIGHBOURS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)], dtype=np.int64)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -234,28 +247,29 @@ def _way_costs(cost, way):
     out = np.zeros(len(way), np.float64)
     for n in range(1, len(way)):
         length = math.hypot(way[n, 0] - way[n - 1, 0], way[n, 1] - way[n - 1, 1])
-        before = min(cost[way[n - 1, 0], way[n - 1, 1]], _FORBIDDEN)
-        here = min(cost[way[n, 0], way[n, 1]], _FORBIDDEN)
+        before = min(cost[way[n - 1, 0], way[n - 1, 1]], FORBIDDEN)
+        here = min(cost[way[n, 0], way[n, 1]], FORBIDDEN)
         out[n] = out[n - 1] + 0.5 * length * (before + here)
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _line_cost(cost, ai, aj, bi, bj):
+def line_cost(cost, ai, aj, bi, bj):
     """Cost of a straight line between two places, in cells; its ends may be closed."""
     length = math.hypot(bi - ai, bj - aj)
     steps = max(1, math.ceil(2.0 * length))
     total = 0.0
     for k in range(steps + 1):
         share = k / steps
-        i, j = math.floor(ai + share * (bi - ai)), math.floor(aj + share * (bj - aj))
+        i = math.floor(ai + share * (bi - ai) + ASIDE)
+        j = math.floor(aj + share * (bj - aj) + ASIDE)
         if i < 0 or j < 0 or i >= cost.shape[0] or j >= cost.shape[1]:
             value = 1.0
         else:
             value = float(cost[i, j])
         if not value < np.inf:
             if share * length < 1.0 or (1.0 - share) * length < 1.0:
-                value = _FORBIDDEN
+                value = FORBIDDEN
             else:
                 return np.inf
         total += value if 0 < k < steps else 0.5 * value
@@ -270,7 +284,7 @@ def _straighten(cost, way, i, j):
     for n in range(len(way) - 1, 0, -1):
         if n > 24 and n % 4 != 0 and n != len(way) - 1:
             continue
-        straight = _line_cost(cost, i, j, way[n, 0] + 0.5, way[n, 1] + 0.5)
+        straight = line_cost(cost, i, j, way[n, 0] + 0.5, way[n, 1] + 0.5)
         if straight <= along[n] + slack:
             return n
     return min(len(way) - 1, 3)
@@ -283,9 +297,9 @@ def _choose_turn(cost, i, j, yaw, ti, tj, step, turn, half, turn_cost):
         k = (n + 1) // 2 if n % 2 == 1 else -(n // 2)
         angle = yaw + k * turn
         ei, ej = i + step * math.cos(angle), j + step * math.sin(angle)
-        value = _line_cost(cost, i, j, ei, ej) + turn_cost * abs(k)
+        value = line_cost(cost, i, j, ei, ej) + turn_cost * abs(k)
         if value < best:
-            value += _line_cost(cost, ei, ej, ti, tj)
+            value += line_cost(cost, ei, ej, ti, tj)
         if value < best:
             best, chosen = value, k
     if not best < np.inf:
