@@ -415,6 +415,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
             load_encoder(path)
 
 
+def test_of_a_pretrainings_folder_the_encoder_is_loaded(tmp_path: Path) -> None:
+    sha = save_encoder(PointMapEncoder(TINY), tmp_path / "encoder.safetensors")
+    save_file(tiny_weights(), tmp_path / "text.safetensors")
+    assert load_encoder(tmp_path).weights_sha256() == sha
+
+
 def test_folders_without_the_one_obvious_checkpoint_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="holds no weights"):
         load_encoder(tmp_path)

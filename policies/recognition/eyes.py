@@ -17,6 +17,7 @@ import numpy as np
 
 from agent.one_thread import one_thread
 from policies.recognition.words import other_words, word_of
+from poma3d.checkpoint_layouts import ENCODER_FILE
 from poma3d.errors import FileError, SettingError
 
 if TYPE_CHECKING:
@@ -154,4 +155,4 @@ def open_eyes(encoder: str) -> Eyes:
 def eyes_label(encoder: str) -> str:
     """What folders and tables call eyes: the encoder's name, that of its folder or of its file."""
     path = Path(os.path.abspath(encoder))
-    return path.parent.name if path.name == "encoder.safetensors" else path.name.removesuffix(".safetensors")
+    return path.parent.name if path.name == ENCODER_FILE else path.name.removesuffix(".safetensors")

@@ -60,6 +60,10 @@ class Tower:
     """What its keys begin with in the file."""
 
 
+ENCODER_FILE = "encoder.safetensors"
+"""What pretraining calls the encoder that it leaves."""
+
+
 def resolve(name: str | os.PathLike[str]) -> Path:
     """The file or folder of that path, else the weights in the package of that short name, else the local copy of the
     hub's model of that name, fetched if need be.
@@ -111,6 +115,8 @@ def weight_files(path: Path) -> list[Path]:
         absent = [shard for shard in shards if not (path / shard).is_file()]
         if absent:
             raise FileError(path, f"{index.name} names files that are not there: {', '.join(absent)}")
+    if (path / ENCODER_FILE).is_file():  # a pretraining's folder, which also holds its text tower
+        return [path / ENCODER_FILE]
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):
         if files := sorted(path.glob(pattern)):
             return files

@@ -34,7 +34,6 @@ from poma3d.towers import TextTower
 from poma3d.towers.loading import load_text, text_beside
 from poma3d.towers.mini_text import MiniText
 
-ENCODER_FILE = "encoder.safetensors"
 ROOMS = "rooms_"
 """What the names of measures on single rooms begin with."""
 RANDOM, CHANCE, LABELS = "random weights", "chance", "perfect labels"
@@ -259,11 +258,9 @@ def open_checkpoint(checkpoint: str) -> tuple[PointMapEncoder, TextTower | None]
     Raises:
         FileError: no such checkpoint, or a damaged one.
     """
-    path = Path(checkpoint).expanduser()
-    source = str(path / ENCODER_FILE) if (path / ENCODER_FILE).is_file() else checkpoint
-    encoder = load_encoder(source)
+    encoder = load_encoder(checkpoint)
     try:
-        text: TextTower | None = load_text(text_beside(source, encoder.config.embedding))
+        text: TextTower | None = load_text(text_beside(checkpoint, encoder.config.embedding))
     except SettingError:  # none is known
         text = None
     return encoder, text

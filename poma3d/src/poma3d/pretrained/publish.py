@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from poma3d.checkpoint_layouts import ENCODER_FILE
 from poma3d.checkpoints import load_encoder, save_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.errors import FileError, SettingError, UserError
@@ -57,7 +58,7 @@ def publish(
         FileError: the run is not finished, or the files would be larger than `MOST_BYTES`.
         SettingError: float16 changes the features too much.
     """
-    encoder = load_encoder(run / "encoder.safetensors")
+    encoder = load_encoder(run / ENCODER_FILE)
     text = MiniText.load(run / "text.safetensors")
     whole = read_recipe(run)
     recipe = {key: value for key, value in whole.items() if key not in ("data", "warm_up_data", "start")}

@@ -24,6 +24,7 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from safetensors.torch import load_file
 
+from poma3d.checkpoint_layouts import ENCODER_FILE
 from poma3d.checkpoints import load_encoder, save_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.errors import FileError, SettingError
@@ -114,7 +115,7 @@ def pretrain(
         model = following
     assert model is not None  # settings without a stage are refused
     encoder_file, text_file, settled = (
-        out / "encoder.safetensors",
+        out / ENCODER_FILE,
         out / "text.safetensors",
         out / "settle" / DONE,
     )
