@@ -49,7 +49,7 @@ class WayFollower:
         """Where the way leads to, as the caller named it."""
         self._age = 0
         self._costs = np.zeros(0)
-        self._narrow = False
+        self._narrow = self._through = False
         self._plan = StepPlan(world, agent, _TURN_COST)
         self._careful = 0
         self._before: Pose | None = None
@@ -87,10 +87,10 @@ class WayFollower:
             self.key = None
 
     def _back_off(self, pose: Pose) -> None:
-        """Turn by a random angle and walk a few steps next.
+        """One that slides turns by a random angle and walks a few steps.
 
-        An agent that does not slide may be wedged in by that: it plans step by step for a while, and if it did already,
-        takes one step where there is room.
+        One that does not could be wedged in by that: it plans step by step for a while, and where it already did, takes
+        one step where there is room.
         """
         if not self._slides:
             if self._careful > 0:
@@ -116,7 +116,7 @@ class WayFollower:
         start = self._map.cell_of(*pose[:2])  # holding the goal may have moved the cells
         if self._is_stale((x, y), start):
             way = find_way(self._map.cost, start, goal)
-            self._narrow = not len(way)
+            self._narrow, self._through = False, not len(way)
             if not len(way):
                 way = find_way(self._map.cost, start, goal, through=True)
             self._take((x, y), way)
@@ -138,7 +138,7 @@ class WayFollower:
             if not len(way) and self._map.forget_bumps():  # it may have walled itself in
                 way = find_nearest(self._map.cost, start, goals)
                 self._back_off(pose)
-            self._narrow = not len(way)
+            self._narrow, self._through = not len(way), False
             if not len(way):
                 way = find_nearest(self._map.cost, start, goals, narrow=True)
             self._take(key, way)
@@ -174,7 +174,11 @@ class WayFollower:
         target = (float(way[n, 0]) + 0.5, float(way[n, 1]) + 0.5)
         if n == len(way) - 1 and end is not None:
             target = end[0] / CELL - origin[0], end[1] / CELL - origin[1]
-        turns = self._plan.turns(pose, way, narrow=self._narrow) if self._careful > 0 else None
+        turns = (
+            self._plan.turns(pose, way, narrow=self._narrow, through=self._through)
+            if self._careful > 0
+            else None
+        )
         if turns is None:
             turns = best_turn(
                 self._map.cost, place, pose[2], target, step=self._step, turn=self._turn, turn_cost=_TURN_COST

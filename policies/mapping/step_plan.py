@@ -36,7 +36,7 @@ _SIDEWAYS = 200.0
 _MOST_PLACES = 40_000
 """Places that are tried at most to find steps."""
 _NEAR_END = 0.6
-"""Steps end this near to the goal, steps."""
+"""Steps end where what is left costs no more than so many steps on open floor."""
 
 Pose = tuple[float, float, float]
 """x, y (metres) and yaw (radians) in the map."""
@@ -62,33 +62,37 @@ class StepPlan:
         self._yaws: list[float] = []
         self._begun: tuple[float, float] | None = None
         self._next = (0.0, 0.0)
-        self._cost = 0.0
+        self._costs: list[float] = []
 
-    def turns(self, pose: Pose, way: np.ndarray, *, narrow: bool) -> int | None:
+    def turns(
+        self, pose: Pose, way: np.ndarray, *, narrow: bool = False, through: bool = False
+    ) -> int | None:
         """How many turns (to the left positive) to the direction of the next step; None where no step leads on.
 
         Args:
             pose: the agent's.
             way: cells (N, 2) that are to be followed.
             narrow: through gaps that look narrower than the body as well.
+            through: through closed cells as well, at a high cost.
         """
         if self._yaws and pose[:2] != self._begun:  # it has walked
-            self._yaws = self._yaws[1:] if math.dist(pose[:2], self._next) < _ARRIVED else []
-        if self._yaws and self._cost_of(pose) > self._cost + _DEARER:
+            arrived = math.dist(pose[:2], self._next) < _ARRIVED
+            self._yaws, self._costs = (self._yaws[1:], self._costs[1:]) if arrived else ([], [])
+        if sum(self._costs_now(pose)) > sum(self._costs) + _DEARER:
             self._yaws = []
         if not self._yaws:
-            self._yaws = self._find(pose, way, narrow)
+            self._yaws = self._find(pose, way, narrow, through)
         if not self._yaws:
             return None
         x, y, yaw = pose
-        self._begun, self._cost = (x, y), self._cost_of(pose)
+        self._begun, self._costs = (x, y), self._costs_now(pose)
         self._next = x + self._step * math.cos(self._yaws[0]), y + self._step * math.sin(self._yaws[0])
         return round(math.remainder(self._yaws[0] - yaw, 2 * math.pi) / self._turn)
 
     def roomiest(self, pose: Pose) -> np.ndarray:
         """How many turns to the directions (N,) in which a step costs least, or hardly more."""
         half = math.floor(math.pi / self._turn + 1e-6)
-        turns = np.arange(-half, half + 1)
+        turns = np.arange(1 - half, half + 1)  # each direction once
         place = self._place(pose)
         costs = [step_cost(self._map.cost, place, pose[2] + k * self._turn, self._step) for k in turns]
         return turns[np.array(costs) <= 1.1 * min(costs)]
@@ -97,23 +101,23 @@ class StepPlan:
         """In cells and parts of them."""
         return pose[0] / CELL - int(self._map.origin[0]), pose[1] / CELL - int(self._map.origin[1])
 
-    def _cost_of(self, pose: Pose) -> float:
-        """What the planned steps cost now, in cells."""
+    def _costs_now(self, pose: Pose) -> list[float]:
+        """What each of the planned steps costs now, in cells."""
         i, j = self._place(pose)
-        total = 0.0
+        costs = []
         for yaw in self._yaws:
-            total += step_cost(self._map.cost, (i, j), yaw, self._step)
+            costs.append(step_cost(self._map.cost, (i, j), yaw, self._step))
             i, j = i + self._step / CELL * math.cos(yaw), j + self._step / CELL * math.sin(yaw)
-        return total
+        return costs
 
-    def _find(self, pose: Pose, way: np.ndarray, narrow: bool) -> list[float]:
+    def _find(self, pose: Pose, way: np.ndarray, narrow: bool, through: bool) -> list[float]:
         """The directions of the steps, radians; none where no step leads on."""
         if len(way) < 2:
             return []
         cost = self._map.cost
         if self._to_go is None or self._to_go.shape != cost.shape:
-            leeway = max(cost.shape) if narrow else LEEWAY
-            self._to_go = _spread(cost, *way[0], *way[-1], leeway, narrow)
+            leeway = max(cost.shape) if narrow or through else LEEWAY
+            self._to_go = _spread(cost, *way[0], *way[-1], leeway, through)
         directions = round(2 * math.pi / self._turn)
         step, turn_cost = self._step / CELL, self._turn_cost / CELL
         numbers = _search_steps(
