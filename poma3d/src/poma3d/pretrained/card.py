@@ -54,6 +54,11 @@ def write_card(table: Mapping[str, Any], *, name: str = SHIPPED[0], folder: Path
     return path
 
 
+def _commands(line: str) -> str:
+    """Commands that are joined by ``&&``, one after the other."""
+    return ", then ".join(f"`{command}`" for command in line.split(" && "))
+
+
 def read_facts(name: str = SHIPPED[0], folder: Path = FOLDER) -> dict[str, Any]:
     """What `poma3d.pretrained.publish` wrote of the weights.
 
@@ -108,7 +113,7 @@ def card(facts: Mapping[str, Any], table: Mapping[str, Any], row: str) -> str:
             "| | |",
             "|---|---|",
             f"| data | {facts['data']} |",
-            *([f"| command | `{facts['command']}` |"] if facts["command"] else []),
+            *([f"| command | {_commands(facts['command'])} |"] if facts["command"] else []),
             f"| seed | {facts['recipe']['seed']} |",
             f"| hardware | {facts['hardware']} |",
             f"| time | {hours:.2f} h |",

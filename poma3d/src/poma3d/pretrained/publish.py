@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a finished pomagym pretrain")
     parser.add_argument("--data", required=True, help="what it was trained on, in words")
     parser.add_argument("--hardware", required=True, help="what trained it, in words")
-    parser.add_argument("--command", default="", help="the command that trained it")
+    parser.add_argument("--command", default="", help="the command that trained it; several with && between")
     parser.add_argument("--name", choices=SHIPPED, default=SHIPPED[0])
     options = parser.parse_args()
     try:
