@@ -15,10 +15,10 @@ import numpy as np
 
 from envs.embodiment import AgentSpec
 from policies.greedy_follower import STOP
-from policies.mapping.follower import Pose, WayFollower
+from policies.mapping.follower import WayFollower
 from policies.mapping.metric_map import CELL, MetricMap
 from policies.mapping.object_search import ObjectSearch
-from policies.mapping.poses import PointMapPlacer, agent_from_map, planar_pose
+from policies.mapping.poses import PointMapPlacer, Pose, agent_from_map, planar_pose
 from policies.recognition.doubting_search import DoubtingSearch
 from policies.recognition.eyes import Eyes
 from poma3d.errors import SettingError

@@ -315,7 +315,8 @@ def test_refusals(house, tmp_path):
     with pytest.raises(SettingError, match=r"after the \+, found none: planner\+poma3d-mini"):
         open_policy("planner+")
     with pytest.raises(
-        SettingError, match=r"planner\+absent has nothing to see through.* or random, the control"
+        SettingError,
+        match=r"planner\+absent has nothing to see through.*planner\+random sees through random weights",
     ):
         open_policy("planner+absent")
 

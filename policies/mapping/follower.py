@@ -10,7 +10,8 @@ from envs.embodiment import AgentSpec
 from policies.greedy_follower import FORWARD, LEFT, RIGHT
 from policies.mapping.metric_map import CELL, MetricMap
 from policies.mapping.path import best_turn, find_nearest, find_way, way_costs, waypoint
-from policies.mapping.step_plan import Pose, StepPlan
+from policies.mapping.poses import Pose
+from policies.mapping.step_plan import StepPlan
 
 _TURN_COST = 0.004
 """What a turn costs beside the way, metres."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from envs.embodiment import AgentSpec
 from policies.greedy_follower import LEFT, RIGHT, STOP
-from policies.mapping.follower import Pose, WayFollower
+from policies.mapping.follower import WayFollower
 from policies.mapping.frontiers import BLOCK, frontier_gains
 from policies.mapping.metric_map import CELL, MetricMap
+from policies.mapping.poses import Pose
 
 _REACH = 0.75
 """How near it walks to the points of an object, metres; the Habitat Challenge asks for 1."""

@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
+from policies.mapping.heap import pop, push
 from policies.mapping.metric_map import CELL, GRAZING
 
 DIAGONAL = math.sqrt(2.0)
@@ -120,35 +121,6 @@ def step_cost(cost: np.ndarray, place: tuple[float, float], yaw: float, step: fl
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sift_up(keys, cells, n):
-    """Restore the order of a binary heap of ``cells`` by ``keys`` whose ``n``-th entry may be too small."""
-    while n > 0:
-        parent = (n - 1) >> 1
-        if keys[parent] <= keys[n]:
-            break
-        keys[parent], keys[n] = keys[n], keys[parent]
-        cells[parent], cells[n] = cells[n], cells[parent]
-        n = parent
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def sift_down(keys, cells, size):
-    """Likewise of one of ``size`` entries whose first may be too large."""
-    n = 0
-    while True:
-        child = 2 * n + 1
-        if child >= size:
-            break
-        if child + 1 < size and keys[child + 1] < keys[child]:
-            child += 1
-        if keys[n] <= keys[child]:
-            break
-        keys[child], keys[n] = keys[n], keys[child]
-        cells[child], cells[n] = cells[n], cells[child]
-        n = child
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
     rows, columns = cost.shape
     many = goals.size > 0
@@ -156,19 +128,14 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
     reached = np.full(size, np.float32(np.inf))
     came = np.full(size, np.int8(-1))
     closed = np.zeros(size, np.bool_)
-    capacity = 4096
-    keys = np.empty(capacity, np.float32)
-    cells = np.empty(capacity, np.int32)
+    keys, cells = np.empty(4096, np.float32), np.empty(4096, np.int32)
     start, goal = si * columns + sj, gi * columns + gj
     reached[start] = 0.0
     keys[0], cells[0] = 0.0, start
     count = 1
     found, best = -1, np.float32(np.inf)
     while count > 0:
-        cell = cells[0]
-        count -= 1
-        keys[0], cells[0] = keys[count], cells[count]
-        sift_down(keys, cells, count)
+        _, cell, count = pop(keys, cells, count)
         if closed[cell]:
             continue
         closed[cell] = True
@@ -211,15 +178,7 @@ def _search(cost, si, sj, gi, gj, goals, forbidden, leeway):
                 if not many:
                     p, q = abs(a - gi), abs(b - gj)
                     guess = max(p, q) + (DIAGONAL - 1.0) * min(p, q)
-                if count == capacity:
-                    capacity *= 2
-                    more_keys = np.empty(capacity, np.float32)
-                    more_cells = np.empty(capacity, np.int32)
-                    more_keys[:count], more_cells[:count] = keys[:count], cells[:count]
-                    keys, cells = more_keys, more_cells
-                keys[count], cells[count] = value + guess, other
-                sift_up(keys, cells, count)
-                count += 1
+                keys, cells, count = push(keys, cells, count, value + guess, other)
     if found < 0:
         return np.empty((0, 2), np.int32)
     length = 1

@@ -14,6 +14,9 @@ import numpy as np
 from poma3d.errors import SettingError
 from poma3d.pointmap import Camera, Frame
 
+Pose = tuple[float, float, float]
+"""x, y (metres) and yaw (radians) in the map."""
+
 _AGENT_FROM_OPENCV = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 _SCENE_FROM_WORLD = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 _FEWEST_PIXELS = 12
@@ -27,7 +30,7 @@ _LARGEST_MISFIT = 0.05
 """Share by which the fitted axes may miss unit length."""
 
 
-def planar_pose(observation: Mapping[str, np.ndarray]) -> tuple[float, float, float]:
+def planar_pose(observation: Mapping[str, np.ndarray]) -> Pose:
     """(x, y, yaw) of the agent in the map frame from `gps` (forward, right) and `compass`; metres, radians.
 
     Raises:
@@ -48,7 +51,7 @@ def _map_from_agent(x: float, y: float, yaw: float) -> np.ndarray:
     return np.array([[c, -s, 0.0, x], [s, c, 0.0, y], [0.0, 0.0, 1.0, 0.0]])
 
 
-def agent_from_map(points: np.ndarray, pose: tuple[float, float, float], base: float) -> np.ndarray:
+def agent_from_map(points: np.ndarray, pose: Pose, base: float) -> np.ndarray:
     """Points (N, 3) of the map in the agent's frame, metres.
 
     Args:
@@ -122,7 +125,7 @@ class PointMapPlacer:
         self._found: np.ndarray | None = None
 
     def base_height(
-        self, observation: Mapping[str, np.ndarray], pose: tuple[float, float, float], transform: np.ndarray
+        self, observation: Mapping[str, np.ndarray], pose: Pose, transform: np.ndarray
     ) -> float | None:
         """Height of the agent's base in the map, metres; None in the agent's and the camera's frame, where heights
         count from the base, wherever it stands now.
@@ -146,9 +149,7 @@ class PointMapPlacer:
         falls = self._camera.rays().reshape(-1, 3)[chosen, 1]  # metres down for each metre forward
         return float(np.median(points[:, 2] + falls * forward)) - self._camera_height
 
-    def place(
-        self, observation: Mapping[str, np.ndarray], pose: tuple[float, float, float]
-    ) -> np.ndarray | None:
+    def place(self, observation: Mapping[str, np.ndarray], pose: Pose) -> np.ndarray | None:
         """The transform (3, 4) from the point map's frame to the map's; None where it cannot be told yet.
 
         Args:
@@ -178,7 +179,7 @@ class PointMapPlacer:
     def too_near(
         self,
         observation: Mapping[str, np.ndarray],
-        pose: tuple[float, float, float],
+        pose: Pose,
         transform: np.ndarray,
         near: float,
         least: float,

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from envs.embodiment import AgentSpec
+from policies.mapping.heap import pop, push
 from policies.mapping.metric_map import CELL, GRAZING, MetricMap
 from policies.mapping.path import (
     ASIDE,
@@ -22,10 +23,9 @@ from policies.mapping.path import (
     LEEWAY,
     NEIGHBOURS,
     line_cost,
-    sift_down,
-    sift_up,
     step_cost,
 )
+from policies.mapping.poses import Pose
 
 _DEARER = 2.0
 """Steps that have become dearer by this many cells are looked for anew."""
@@ -37,9 +37,6 @@ _MOST_PLACES = 40_000
 """Places that are tried at most to find steps."""
 _NEAR_END = 0.6
 """Steps end where what is left costs no more than so many steps on open floor."""
-
-Pose = tuple[float, float, float]
-"""x, y (metres) and yaw (radians) in the map."""
 
 
 class StepPlan:
@@ -132,17 +129,12 @@ def _spread(cost, si, sj, gi, gj, leeway, through):
     rows, columns = cost.shape
     reached = np.full((rows, columns), np.float32(np.inf))
     closed = np.zeros((rows, columns), np.bool_)
-    capacity = 4096
-    keys = np.empty(capacity, np.float32)
-    cells = np.empty(capacity, np.int32)
+    keys, cells = np.empty(4096, np.float32), np.empty(4096, np.int32)
     reached[gi, gj] = 0.0
     keys[0], cells[0] = 0.0, gi * columns + gj
     count, most = 1, np.float32(np.inf)
     while count > 0:
-        key, cell = keys[0], cells[0]
-        count -= 1
-        keys[0], cells[0] = keys[count], cells[count]
-        sift_down(keys, cells, count)
+        key, cell, count = pop(keys, cells, count)
         i, j = cell // columns, cell % columns
         if closed[i, j]:
             continue
@@ -171,15 +163,7 @@ def _spread(cost, si, sj, gi, gj, leeway, through):
             value = np.float32(reached[i, j] + 0.5 * length * (here + there))
             if value < reached[a, b]:
                 reached[a, b] = value
-                if count == capacity:
-                    capacity *= 2
-                    more_keys = np.empty(capacity, np.float32)
-                    more_cells = np.empty(capacity, np.int32)
-                    more_keys[:count], more_cells[:count] = keys[:count], cells[:count]
-                    keys, cells = more_keys, more_cells
-                keys[count], cells[count] = value, a * columns + b
-                sift_up(keys, cells, count)
-                count += 1
+                keys, cells, count = push(keys, cells, count, value, a * columns + b)
     return reached
 
 
@@ -197,10 +181,7 @@ def _search_steps(cost, to_go, i, j, yaw, step, turn, directions, turn_cost):
     known, count = 1, 1
     found, least = 0, to_go[math.floor(i + ASIDE), math.floor(j + ASIDE)]
     while count > 0 and known + directions < _MOST_PLACES:
-        node = nodes[0]
-        count -= 1
-        keys[0], nodes[0] = keys[count], nodes[count]
-        sift_down(keys, nodes, count)
+        _, node, count = pop(keys, nodes, count)
         x, y, h = xs[node], ys[node], heading[node]
         if node > 0:
             a, b = math.floor(x + ASIDE), math.floor(y + ASIDE)
@@ -223,10 +204,8 @@ def _search_steps(cost, to_go, i, j, yaw, step, turn, directions, turn_cost):
                 continue
             best_paid[a, b, n] = value
             xs[known], ys[known], paid[known], heading[known], parent[known] = ex, ey, value, n, node
-            keys[count], nodes[count] = value + to_go[a, b], known
+            keys, nodes, count = push(keys, nodes, count, value + to_go[a, b], known)
             known += 1
-            sift_up(keys, nodes, count)
-            count += 1
     length, node = 0, found
     while node > 0:
         length += 1

@@ -7,9 +7,10 @@ from scipy.ndimage import maximum_filter
 
 from envs.embodiment import AgentSpec
 from policies.greedy_follower import STOP
-from policies.mapping.follower import Pose, WayFollower
+from policies.mapping.follower import WayFollower
 from policies.mapping.metric_map import MetricMap
 from policies.mapping.object_search import ObjectSearch
+from policies.mapping.poses import Pose
 from policies.recognition.evidence import Evidence
 
 FIRST, LEAST = 0.75, 0.25

@@ -136,7 +136,7 @@ def open_eyes(encoder: str) -> Eyes:
         loaded = load_encoder(source)
     except FileError as error:
         raise SettingError(
-            f"planner+{encoder} has nothing to see through: {error}, or {RANDOM}, the control"
+            f"planner+{encoder} has nothing to see through: {error} (planner+{RANDOM} sees through random weights)"
         ) from None
     try:
         beside = text_beside(source, loaded.config.embedding)
