@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import settings
 # A busy machine must not fail a property; pytest-timeout ends what hangs.
 settings.register_profile("pomagym", deadline=None)
 settings.load_profile("pomagym")
+
+# A shell starts what it runs in the background (`make test &` in a script) with Ctrl-C ignored, and children inherit
+# that; the tests of Ctrl-C send it to children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
