@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
+import os
 import sys
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
@@ -109,13 +111,16 @@ def _dry_run(settings: PretrainSettings, as_json: bool) -> int:
 
 
 def _train(settings: PretrainSettings, as_json: bool) -> int:
+    from benchmarks.folder_lock import locked
     from poma3d.objectives.gather import rank
     from poma3d.training.pretrain import pretrain
     from poma3d.training.stage import Progress
     from pomagym.progress import Bar
 
     stages: list[str] = []
-    with Bar("pretraining") as bar:
+    # torchrun's processes write to one folder; the first of them holds it, and if it may not, torchrun ends the others.
+    first = os.environ.get("RANK", "0") == "0"
+    with locked(settings.out) if first else contextlib.nullcontext(), Bar("pretraining") as bar:
 
         def report(at: Progress) -> None:
             if at.stage not in stages:

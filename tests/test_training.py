@@ -22,6 +22,7 @@ from tiny_scenepoint import TINY, write_tiny
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
+from benchmarks.folder_lock import locked
 from poma3d.checkpoints import load_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.errors import FileError, SettingError
@@ -387,6 +388,10 @@ def test_the_command_trains_resumes_and_reports(
     line = ["pretrain", "mini", "--data", str(data), *TINY_FLAGS.split()]
     assert main([*line, "--run.dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stages"][0]["scenes"] == 8
+    with locked(out):
+        assert main([*line, "--out", str(out)]) == 2
+        assert "another run" in capsys.readouterr().err
+        assert [path.name for path in out.iterdir()] == [".lock"]
     found = []
     for already in (False, True):
         assert main([*line, "--out", str(out), "--validation", str(data), "--json"]) == 0
