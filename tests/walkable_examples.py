@@ -1,4 +1,4 @@
-"""Hand-made navmeshes for tests: polygons given by their corners, linked where they share edges."""
+"""Hand-made navmeshes for tests: polygons given by their corners, linked where they share edges; points on them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def navmesh_of(outlines: Sequence[Sequence[tuple[float, ...]]]) -> Navmesh:
         detail_offsets=np.array(offsets, np.int32),
         settings=NavmeshSettings(),
     )
+
+
+def points(*rows: tuple[float, float, float]) -> np.ndarray:
+    """(N, 3) points of the world."""
+    return np.array(rows, np.float64).reshape(-1, 3)
 
 
 def rectangle(x0: float, z0: float, x1: float, z1: float) -> list[tuple[float, float]]:
