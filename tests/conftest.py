@@ -1,9 +1,10 @@
-"""Where the tests find the recordings of real Habitat and the real scenes, and how they skip without them."""
+"""What any test may ask for: recordings of real Habitat and real scenes (skipped where they are not), one thread."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,14 @@ def scenes_dir() -> Path:
 def real_scene(request: pytest.FixtureRequest) -> str:
     """The name of each real scene in turn."""
     return request.param
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small tensors are slower on several threads, many times so on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training import free_port, join_ranks, settings
+from tiny_pretraining import settings
 from tiny_scenepoint import write_tiny
 from torch.multiprocessing.spawn import spawn
+from two_ranks import free_port, join_ranks
 
 from poma3d.checkpoints import load_encoder
 from poma3d.errors import SettingError

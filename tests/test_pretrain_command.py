@@ -1,0 +1,87 @@
+"""`pomagym pretrain`: it trains, resumes and reports, a dry run writes nothing, bad input is one line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_pretraining import settings
+from tiny_scenepoint import write_tiny
+
+from benchmarks.folder_lock import locked
+from poma3d.checkpoints import load_encoder
+from poma3d.training.pretrain import dry_run
+from pomagym.main import main
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("houses"))
+
+
+TINY_FLAGS = """
+    --encoder.image-size 16 --encoder.patch-size 4 --encoder.width 24 --encoder.depth 1 --encoder.embedding 16
+    --jepa.width 24 --jepa.heads 2 --jepa.depth 1 --main.steps 3 --main.batch 2 --main.views 2
+    --warm-up.steps 0 --settle.steps 3 --run.device cpu --run.log-every 1
+"""
+
+
+def test_the_command_trains_resumes_and_reports(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    line = ["pretrain", "mini", "--data", str(data), *TINY_FLAGS.split()]
+    assert main([*line, "--run.dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"][0]["scenes"] == 8
+    with locked(out):
+        assert main([*line, "--out", str(out)]) == 2
+        assert "another run" in capsys.readouterr().err
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    found = []
+    for already in (False, True):
+        assert main([*line, "--out", str(out), "--validation", str(data), "--json"]) == 0
+        told = capsys.readouterr()
+        found.append(json.loads(told.out))
+        assert (f"the run in {out} was done already" in told.err) == already
+    assert found[0] == found[1]
+    assert found[0]["measures"]["chance@1"] == pytest.approx(1 / 8)
+    assert load_encoder(found[0]["encoder"]).weights_sha256() == found[0]["weights_sha256"]
+    assert main([*line, "--out", str(out)]) == 0
+    assert "R@1-1" in capsys.readouterr().out
+
+
+def test_a_dry_run_writes_nothing_and_says_what_a_run_would_take(data: Path, tmp_path: Path) -> None:
+    warm_up = replace(settings(data, tmp_path).warm_up, steps=3)
+    facts = dry_run(settings(data, tmp_path / "run", warm_up=warm_up))
+    assert [row["stage"] for row in facts] == ["warm-up", "main"]
+    assert [row["scenes"] for row in facts] == [32, 8]
+    assert all(row["seconds_per_step"] > 0 and row["peak_memory_mib"] > 0 for row in facts)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--data"),
+        (["--data", "nowhere"], "--out"),
+        (["--data", "nowhere", "--out", "run"], "nowhere"),
+        (["--main.steps", "-1"], "steps must be at least 0"),
+        (["--main.objective", "l2"], "objective"),
+    ],
+)
+def test_bad_input_is_one_line(
+    flags: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["pretrain", "mini", *flags]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
