@@ -82,7 +82,7 @@ def compare(
         raise SettingError(f"unknown dtype {dtype!r}; there are {', '.join(_DTYPES)}")
     if batch < 1 or rounds < 1:
         raise SettingError(f"batch and rounds must be at least 1, found {batch} and {rounds}")
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     place = torch.device(device)
     encoder = PointMapEncoder(preset).to(place, _DTYPES[dtype])
@@ -92,7 +92,8 @@ def compare(
     points = points.masked_fill(~valid[..., None], 0.0)  # as simulators and readers give them
     pixels = points.movedim(-1, 1).to(_DTYPES[dtype]).contiguous()
     ours: Any = torch.compile(encoder) if compiled else encoder
-    clip = CLIPVisionModelWithProjection(encoder.clip.config).to(place, _DTYPES[dtype])
+    shape = CLIPVisionConfig.from_dict(encoder.clip.config.to_dict(), attn_implementation="sdpa")
+    clip = CLIPVisionModelWithProjection(shape).to(place, _DTYPES[dtype])
     clip.load_state_dict(encoder.clip.state_dict())
     theirs: Any = torch.compile(clip) if compiled else clip
 

@@ -91,6 +91,8 @@ class PointMapEncoder(nn.Module):
     def __init__(self, config: EncoderConfig | str = "base", *, seed: int = 0) -> None:
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+        from poma3d import attention
+
         super().__init__()
         self.config = preset(config) if isinstance(config, str) else config
         with torch.random.fork_rng(devices=[]):
@@ -106,7 +108,7 @@ class PointMapEncoder(nn.Module):
                     patch_size=self.config.patch_size,
                     hidden_act=self.config.activation,
                     layer_norm_eps=self.config.layer_norm_eps,
-                    attn_implementation="sdpa",
+                    attn_implementation=attention.register(),
                 )
             )
         faster = {"quick_gelu": QuickGelu, "gelu": Gelu}.get(self.config.activation)

@@ -24,11 +24,13 @@ Differences from the paper (which states the idea, the averaged target encoder a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from poma3d.attention import attention
 from poma3d.encoder_config import EncoderConfig
 from poma3d.objectives.chamfer import chamfer
 from poma3d.objectives.settings import JepaSettings
@@ -79,8 +81,20 @@ class Predictor(nn.Module):
         asked = (self.mask_token + self.positions[masked]).to(seen.dtype)  # (N, M, W)
         tokens = torch.cat([seen, asked], 1)  # (N, K + M, W)
         for layer in self.layers:
-            tokens = layer(tokens)
+            tokens = _mixed(layer, tokens)
         return self.leave(tokens[:, -masked.shape[1] :])  # (N, M, W) -> (N, M, C)
+
+
+def _mixed(layer: Any, tokens: Tensor) -> Tensor:
+    """Tokens (N, T, W) through a pre-norm ``nn.TransformerEncoderLayer`` without dropout, with `poma3d.attention`."""
+    N, T, W = tokens.shape
+    own = layer.self_attn
+    qkv = functional.linear(layer.norm1(tokens), own.in_proj_weight, own.in_proj_bias)
+    qkv = qkv.reshape(N, T, 3, own.num_heads, -1)  # (N, T, 3 W) -> (N, T, 3, h, W/h)
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 x (N, h, T, W/h)
+    mixed = attention(query, key, value).transpose(1, 2).reshape(N, T, W)  # (N, h, T, W/h) -> (N, T, W)
+    tokens = tokens + own.out_proj(mixed)
+    return tokens + layer.linear2(functional.gelu(layer.linear1(layer.norm2(tokens))))
 
 
 class PomaJepa(nn.Module):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from poma3d.attention import attention
 from poma3d.errors import FileError, SettingError
 from poma3d.towers.protocol import checked_texts
 from poma3d.towers.vocabulary import PAD, Vocabulary
@@ -79,7 +80,7 @@ class _Layer(nn.Module):
         N, T, C = hidden.shape
         qkv = self.qkv(self.norm1(hidden)).reshape(N, T, 3, self.heads, C // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (N, T, 3, h, C/h) -> 3 x (N, h, T, C/h)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        mixed = attention(query, key, value, seen)
         hidden = hidden + self.out(mixed.transpose(1, 2).reshape(N, T, C))  # (N, h, T, C/h) -> (N, T, C)
         return hidden + self.fc2(functional.gelu(self.fc1(self.norm2(hidden))))
 
