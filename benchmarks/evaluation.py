@@ -28,6 +28,8 @@ class Evaluation:
     """Episodes that have no record, or took a worker down."""
     unrecorded: list[Misfortune] = field(default_factory=list)
     """Episodes whose video or recording could not be written."""
+    already: int = 0
+    """Episodes that had been finished before."""
 
 
 def evaluate(
@@ -44,7 +46,7 @@ def evaluate(
     on_episode: Callable[[dict[str, Any]], None] = lambda record: None,
     on_misfortune: Callable[[Misfortune], None] = lambda misfortune: None,
 ) -> Evaluation:
-    """Run a policy on every episode that is not finished yet.
+    """Run a policy on every episode that is not finished yet, or whose video or recording is asked for and not there.
 
     An episode that cannot be run is left out and listed. Whatever ends the run early (Ctrl-C, a full disk),
     the summary of the finished episodes is written before the exception goes on.
@@ -100,12 +102,15 @@ def _evaluate(
     if videos or recording:
         recordings = Recordings(str(results.folder), frozenset(jobs[:videos]), jobs[0] if recording else None)
 
+    again = set() if recordings is None else recordings.missing() & finished
     unrecorded: list[Misfortune] = []
 
     def keep(job: Job, record: dict[str, Any]) -> None:
         problem = record.pop(UNRECORDED, None)
         if problem is not None:
             unrecorded.append(Misfortune(job, problem))
+        if job in again:  # it ran for its video; its record is there
+            return
         results.append(record)
         on_episode(record)
 
@@ -121,7 +126,7 @@ def _evaluate(
     try:
         run_jobs(
             NavigationRunnerFactory(run, recordings),
-            by_scene([job for job in jobs if job not in finished]),
+            by_scene([job for job in jobs if job not in finished or job in again]),
             keep,
             outcome=outcome,
             **pool,
@@ -136,7 +141,7 @@ def _evaluate(
         else:
             results.abandon()
         raise
-    return Evaluation(results.folder, finish(), outcome, unrecorded)
+    return Evaluation(results.folder, finish(), outcome, unrecorded, already=len(finished))
 
 
 def by_scene(jobs: Sequence[Job]) -> list[Job]:

@@ -29,6 +29,20 @@ class Recordings:
     recorded_job: Job | None = None
     """The episode that goes into `recording.rrd`."""
 
+    def video(self, job: Job) -> Path:
+        """Where the video of an episode lies."""
+        return Path(self.folder) / "videos" / f"{job_name(job)}.mp4"
+
+    @property
+    def recording(self) -> Path:
+        """Where the 3D recording lies."""
+        return Path(self.folder) / "recording.rrd"
+
+    def missing(self) -> set[Job]:
+        """Episodes whose video or recording is not there."""
+        jobs = {job for job in self.video_jobs if not self.video(job).exists()}
+        return jobs if self.recorded_job is None or self.recording.exists() else {*jobs, self.recorded_job}
+
 
 @dataclass(frozen=True)
 class NavigationRunnerFactory:
@@ -85,12 +99,11 @@ class NavigationRunner:
         from agent.recording import RerunRecorder
         from agent.video import VideoRecorder
 
-        folder = Path(self._recordings.folder)
         observers: list[Any] = []
         if job in self._recordings.video_jobs:
-            observers.append(_Guarded(VideoRecorder(folder / "videos" / f"{job_name(job)}.mp4")))
+            observers.append(_Guarded(VideoRecorder(self._recordings.video(job))))
         if job == self._recordings.recorded_job:
-            observers.append(_Guarded(RerunRecorder(folder / "recording.rrd")))
+            observers.append(_Guarded(RerunRecorder(self._recordings.recording)))
         return observers
 
 

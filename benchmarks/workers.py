@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -291,6 +292,7 @@ def _work(pipe: connection.Connection, factory: RunnerFactory) -> None:
     "user" with a `UserError`, "defect" with a traceback as text.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    sys.stdout = sys.stderr  # what a policy prints must not stand among the results
     runner = None
     try:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -54,12 +55,14 @@ def navigation(config: Navigation) -> int:
     codes: list[int] = []
 
     def left_out(evaluation: Evaluation) -> None:
+        shown.there_already(evaluation)
         if not any(codes):  # every policy meets the same episodes
             shown.left_out(evaluation)
         bad = evaluation.outcome.refused or evaluation.unrecorded
         codes.append(2 if bad else 1 if evaluation.outcome.failed else 0)
 
-    with EpisodeBar(run.task) as shown:
+    # What a policy of one's own prints is no result.
+    with contextlib.redirect_stdout(sys.stderr), EpisodeBar(run.task) as shown:
         comparison = compare_policies(
             run,
             config.policies,

@@ -75,6 +75,16 @@ class EpisodeBar(Bar):
         self._succeeded += bool(record.get("success"))
         self.advance(f"success {self._succeeded / self._seen:.0%}")
 
+    def there_already(self, evaluation: Any) -> None:
+        """Say how many episodes had been finished before: their policy may have changed where nobody looks."""
+        if evaluation.already:
+            asked = evaluation.summary["episodes"]["asked"]
+            print(
+                f"pomagym: {evaluation.already} of {asked} episodes in {evaluation.folder} were there already;"
+                " --no-resume runs them again",
+                file=sys.stderr,
+            )
+
     def left_out(self, evaluation: Any) -> None:
         """Say, once the bar is gone, which episodes have no record or no video, a line each for the first ten."""
         lines = [(m, "") for m in evaluation.outcome.refused]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -54,7 +55,11 @@ def execute(config: Config) -> int:
 
     run = config.navigation_run(config.policy, houses=5)
     folder = config.out or default_folder(run)
-    with EpisodeBar(f"{run.task} {policy_label(run.policy)}") as shown:
+    # What a policy of one's own prints is no result.
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        EpisodeBar(f"{run.task} {policy_label(run.policy)}") as shown,
+    ):
         evaluation = evaluate(
             run,
             folder,
@@ -64,6 +69,7 @@ def execute(config: Config) -> int:
             on_episode=shown.episode,
             on_misfortune=shown.misfortune,
         )
+    shown.there_already(evaluation)
     shown.left_out(evaluation)
     summary = evaluation.summary
     if config.json:

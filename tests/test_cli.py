@@ -30,8 +30,10 @@ def test_a_run_writes_its_results_and_prints_json_alone(capfd, tmp_path, house, 
     assert summary["config"]["policy"] == "oracle"
     assert str(out) in err
     before = (out / "episodes.jsonl").read_bytes()
-    code, text, _ = finish(capfd, line)  # again: nothing is left to do
+    code, text, err = finish(capfd, line)  # again: nothing is left to do
     assert code == 0
+    assert "6 of 6 episodes" in err
+    assert "--no-resume" in err
     assert "oracle" in text
     assert (out / "episodes.jsonl").read_bytes() == before
     assert "holds results of other settings" in refuse(capfd, [*line, "--seed", "1"])
@@ -55,6 +57,33 @@ def test_a_run_films_and_records_its_first_episode(capfd, tmp_path, house, episo
     assert [path.name for path in (tmp_path / "videos").iterdir()] == ["room_0.mp4"]
     assert (tmp_path / "videos" / "room_0.mp4").stat().st_size > 1000
     assert (tmp_path / "recording.rrd").stat().st_size > 1000
+
+
+def test_videos_that_are_asked_for_later_are_made_and_change_no_record(capfd, tmp_path, house, episodes):
+    line = ["run", "--scene", house, "--episodes", episodes, "--policy", "random", "--out", tmp_path, *TINY]
+    assert finish(capfd, line)[0] == 0
+    before = (tmp_path / "episodes.jsonl").read_bytes()
+    code, _, err = finish(capfd, [*line, "--videos", "2", "--recording"])
+    assert code == 0, err
+    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == ["room_0.mp4", "room_1.mp4"]
+    assert (tmp_path / "recording.rrd").is_file()
+    assert (tmp_path / "episodes.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_a_policy_prints_is_not_among_the_results(capfd, tmp_path, house, episodes, workers):
+    own = tmp_path / "own.py"
+    own.write_text(
+        "class Talks:\n"
+        "    def __init__(self):\n        print('made')\n"
+        "    def reset(self, env, rng):\n        print('reset')\n"
+        "    def act(self, observation):\n        print('act')\n        return 0\n"
+    )
+    line = ["run", "--scene", house, "--episodes", episodes, "--policy", f"{own}:Talks", "--workers", workers]
+    code, text, err = finish(capfd, [*line, "--out", tmp_path / "r", *TINY, "--json"])
+    assert code == 0, err
+    assert json.loads(text)["measures"]["success"]["n"] == 6
+    assert {"made", "reset", "act"} <= set(err.split())
 
 
 def test_a_comparison_has_every_control(capfd, tmp_path, house, episodes):
