@@ -4,6 +4,8 @@ PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'import s
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
+# So that Python finds the package and not, beside a clone of this name, the clone's folder.
+IN_PLACE := --config-settings editable_mode=compat
 
 # PyPI's torch for Linux brings gigabytes of CUDA. Where no NVIDIA driver is found, the CPU build is taken from
 # PyTorch's own index, if that answers. Set TORCH_INDEX= (empty) to keep to your pip configuration.
@@ -23,11 +25,11 @@ $(BIN)/python:
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml poma3d/pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -q -c constraints.txt $(TORCH_INDEX) -e ./poma3d -e .
+	$(PIP) install -q -c constraints.txt $(TORCH_INDEX) $(IN_PLACE) -e ./poma3d -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt $(TORCH_INDEX) -e ./poma3d -e '.[dev]'
+	$(PIP) install -q -c constraints.txt $(TORCH_INDEX) $(IN_PLACE) -e ./poma3d -e '.[dev]'
 	@touch $@
 
 install: $(VENV)/.installed   ## create .venv and install pomagym into it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -75,7 +76,7 @@ def execute(config: Config) -> int:
     if result.stopped is not None:
         kept = f"the best policy before is in {out}" if result.weights_sha256 else "there is no policy yet"
         raise UserError(f"training stopped early: {result.stopped}; {kept}")
-    print(f"policy: {out} (pomagym run --policy {out})", file=sys.stderr)
+    print(f"policy: {out} (pomagym run --policy {shlex.quote(str(out))})", file=sys.stderr)
     return 0
 
 

@@ -309,6 +309,12 @@ def test_a_policy_refuses_another_backbone(tmp_path, tiny_weights, kind):
     beside.write_bytes(tiny_weights[0].read_bytes())
     assert open_policy(str(tmp_path / "policy")).name == "policy"
     assert policy_folder_sha256(tmp_path / "policy") == before
+    description["backbone"]["name"] = "runs/own"  # whatever it was called where it was trained
+    (tmp_path / "policy" / DESCRIPTION).write_text(json.dumps(description))
+    assert open_policy(str(tmp_path / "policy")).name == "policy"
+    beside.unlink()
+    with pytest.raises(FileError, match=r"may lie beside this file as encoder\.safetensors"):
+        open_policy(str(tmp_path / "policy"))
 
 
 def test_training_stops_early_where_the_loss_is_not_finite(tmp_path, monkeypatch):

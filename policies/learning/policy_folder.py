@@ -29,6 +29,7 @@ from policies.learning.features import (
 from policies.learning.learned_policy import Brain, DaggerBrain, LearnedPolicy
 from policies.learning.networks import PolicyNetwork, refuse_other_shapes
 from policies.learning.settings import LOWEST_CEILING, NetworkSettings
+from poma3d.checkpoint_layouts import ENCODER_FILE
 from poma3d.errors import FileError, SettingError
 from poma3d.files import write_text
 from poma3d.weights import read_weights, write_weights
@@ -124,7 +125,8 @@ def policy_folder_sha256(folder: str | os.PathLike[str]) -> str:
 def open_policy_folder(folder: str | os.PathLike[str]) -> LearnedPolicy:
     """The policy that a folder holds, on its backbone.
 
-    The backbone is looked up by the name in ``policy.json``; a file that is not there is looked for beside it.
+    The backbone is looked up by the name in ``policy.json``; where nothing of that name is there, a file or folder of
+    its last part beside ``policy.json`` is taken, or ``encoder.safetensors``. Its hash must be the one trained on.
 
     Raises:
         FileError: a file is missing or damaged, or the backbone of that name has other weights than the policy
@@ -192,14 +194,16 @@ def _features_of(folder: Path, description: Mapping[str, Any]) -> ViewFeatures:
             )
         return kinds[description["features"]]()
     name = str(wanted["name"])
-    beside = folder / Path(name).name
-    if not name.startswith(RANDOM_PREFIX) and not Path(name).exists() and beside.exists():
-        name = str(beside)
+    if not name.startswith(RANDOM_PREFIX) and not Path(name).exists():
+        beside = (folder / Path(name).name, folder / ENCODER_FILE)
+        name = next((str(path) for path in beside if path.exists()), name)
     try:
         features = BackboneFeatures(name, wanted["output"])
     except (FileError, SettingError) as error:
         raise FileError(
-            folder / DESCRIPTION, f"its backbone {wanted['name']!r} cannot be loaded ({error})"
+            folder / DESCRIPTION,
+            f"its backbone {wanted['name']!r} cannot be loaded ({error}); a copy of it may lie beside this file as"
+            f" {ENCODER_FILE}",
         ) from error
     found = (features.backbone or {})["weights_sha256"]
     if found != wanted["weights_sha256"]:
