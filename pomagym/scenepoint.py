@@ -56,6 +56,7 @@ class ConvertScans:
     """Convert RGB-D scans, or images with a depth, to ScenePoint data.
 
     Layouts: scannet (frames as its SensReader extracts them), 3rscan, arkitscenes, vggt (.npz of its demo).
+    Scans that were converted stay, and more can be added with the same settings; others need another folder.
     For example:
 
         pomagym scenes convert --layout scannet --folder ScanNet/scans --out data/scenepoint

@@ -29,7 +29,7 @@ from poma3d.pointmap import (
 from poma3d.scenepoint import DataSettings, ScenePointDataset, check_scenepoint
 from poma3d.scenepoint.converters import ConvertSettings, convert_images, convert_scans, find_scans
 from poma3d.scenepoint.coverage import choose_views, coverage
-from poma3d.scenepoint.scene_file import SceneFile
+from poma3d.scenepoint.scene_file import SceneFile, write_scene
 
 CAMERA = Camera(48, 64, 75.0)
 FRAMES = 12
@@ -221,6 +221,38 @@ def test_vggt_predictions_become_a_scene(tmp_path: Path, recording: Recording) -
         frame = [4, 0, 7][place]
         valid = recording.valid[frame][rows]
         np.testing.assert_allclose(found[view][valid], recording.point_map[frame][rows][valid], atol=2e-4)
+
+
+def test_other_settings_need_another_folder(tmp_path: Path, recording: Recording) -> None:
+    write_vggt(tmp_path / "npz/a.npz", recording, [0, 1])
+    asked = ConvertSettings(size=16, median_depth=2.5)
+
+    def convert(changed: ConvertSettings) -> list[int]:
+        done = convert_scans("vggt", find_scans("vggt", tmp_path / "npz"), tmp_path / "out", changed)
+        assert not [scan.problem for scan in done if scan.problem]
+        return [scan.views for scan in done]
+
+    assert convert(asked) == [2]
+    write_vggt(tmp_path / "npz/b.npz", recording, [2])
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.safetensors")}
+    assert len(before) == 1
+    for changed, said in (
+        (ConvertSettings(size=16, median_depth=5.0), r"a\.safetensors .*median_depth was 2\.5, now 5\.0\)"),
+        (ConvertSettings(size=8, median_depth=2.5), r"size was 16, now 8\): .*another folder"),
+        (ConvertSettings(size=16), r"median_depth was 2\.5, now None"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            convert(changed)
+        # b alone is of the same source: sizes and scales are not mixed there
+        with pytest.raises(SettingError, match=said):
+            convert_scans("vggt", [tmp_path / "npz/b.npz"], tmp_path / "out", changed)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.safetensors")} == before
+    assert convert(asked) == [0, 1]  # goes on with its own
+    # a file that does not say how it was made, as the authors' do not, stays as it is
+    views = SceneFile(tmp_path / "out/light_vggt/a.safetensors").read()
+    write_scene(tmp_path / "other/light_vggt/a.safetensors", views)
+    done = convert_scans("vggt", [tmp_path / "npz/a.npz"], tmp_path / "other", asked)
+    assert [scan.views for scan in done] == [0]
 
 
 def test_images_for_the_warm_up(tmp_path: Path, recording: Recording) -> None:

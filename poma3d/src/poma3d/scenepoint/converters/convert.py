@@ -20,8 +20,8 @@ from poma3d.scenepoint.captions import ViewCaption, write_view_captions
 from poma3d.scenepoint.converters.layouts import layout_of
 from poma3d.scenepoint.converters.scan import RgbdFrame, Scan
 from poma3d.scenepoint.coverage import choose_views
-from poma3d.scenepoint.folder import scene_path, source_folder, view_captions_path
-from poma3d.scenepoint.scene_file import SceneWords, StoredViews, write_scene
+from poma3d.scenepoint.folder import SUFFIX, scene_path, source_folder, view_captions_path
+from poma3d.scenepoint.scene_file import SceneFile, SceneWords, StoredViews, write_scene
 
 _PROBES = 32
 """Pixels along each side of a frame that its cover is judged by."""
@@ -84,7 +84,7 @@ def convert_scans(
     source: str | None = None,
     on_scan: Callable[[ConvertedScan], None] = lambda scan: None,
 ) -> list[ConvertedScan]:
-    """Convert scans; those whose files are there stay as they are, a bad one is reported and passed over.
+    """Convert scans; those that were converted with these settings stay, a bad one is reported and passed over.
 
     Args:
         layout: one of `LAYOUTS`.
@@ -95,8 +95,9 @@ def convert_scans(
         on_scan: told of each as it is done.
 
     Raises:
-        SettingError: no such layout, or two scans of one name.
-        FileError: the ScenePoint folder cannot be written.
+        SettingError: no such layout, two scans of one name, or scans of this source that were converted with other
+            settings.
+        FileError: the ScenePoint folder cannot be written, or a scene that is there cannot be read.
     """
     read_scan, settings, root = layout_of(layout).read_scan, settings or ConvertSettings(), Path(root)
     names: dict[str, Path] = {}
@@ -107,6 +108,7 @@ def convert_scans(
                 f"{names[name]} and {folder} would both be called {name}: give them names of their own"
             )
         names[name] = folder
+    _refuse_other_settings(scene_path(root, source or layout, "").parent, settings)
     results = []
     for name, folder in names.items():
         path = scene_path(root, source or layout, name)
@@ -124,6 +126,29 @@ def convert_scans(
                 results.append(ConvertedScan(name, "", 0, str(error)))
         on_scan(results[-1])
     return results
+
+
+def _refuse_other_settings(folder: Path, settings: ConvertSettings) -> None:
+    """Scans of one source have one size and scale: those that are there must have been converted likewise.
+
+    Raises:
+        SettingError: one was converted with other settings; the message names what differs.
+    """
+    wanted = asdict(settings)
+    for path in sorted(folder.glob(f"[!.]*{SUFFIX}")):
+        made_with = SceneFile(path).words.facts.get("convert")
+        if not isinstance(made_with, dict):  # the authors' files do not say, and stay as they are
+            continue
+        differs = [
+            f"{name} was {made_with.get(name)!r}, now {value!r}"
+            for name, value in wanted.items()
+            if made_with.get(name) != value
+        ]
+        if differs:
+            raise SettingError(
+                f"{path} was converted with other settings ({'; '.join(differs)}): give those again,"
+                f" choose another folder, or remove {folder} to convert all anew"
+            )
 
 
 def scan_views(scan: Scan, settings: ConvertSettings) -> StoredViews:
