@@ -281,6 +281,49 @@ def test_images_for_the_warm_up(tmp_path: Path, recording: Recording) -> None:
     np.testing.assert_allclose(ratio[dataset[2].valid[0].numpy()], scale, rtol=1e-3)  # one scale for all
 
 
+def test_captions_of_single_images_lie_beside_them(tmp_path: Path, recording: Recording) -> None:
+    texts = {
+        "a/predictions.npz": "a/predictions.txt",  # beside the file that is read
+        "room.v2/predictions.npz": "room.v2.txt",  # beside the folder
+        "c.v2.npz": "c.v2.txt",
+        "mute.npz": None,
+    }
+    for number, (file, text) in enumerate(texts.items()):
+        write_vggt(tmp_path / "npz" / file, recording, [number])
+        if text is not None:
+            (tmp_path / "npz" / text).write_text(f"{text}\n\n")
+    (tmp_path / "npz/room.txt").write_text("of another room\n")
+    (tmp_path / "npz/empty.txt").write_text("\n")
+    write_vggt(tmp_path / "npz/empty.npz", recording, [4])
+    out = tmp_path / "out"
+    convert_images(find_scans("vggt", tmp_path / "npz"), out, ConvertSettings(size=16))
+    dataset = ScenePointDataset(out, DataSettings(single_views=True))
+    assert [dataset[i].scene_caption for i in range(5)] == [
+        "a/predictions.txt",
+        "c.v2.txt",
+        "",
+        "",
+        "room.v2.txt",
+    ]
+    report = check_scenepoint(out)
+    assert report.ok
+    assert (report.views, report.view_captions) == (5, 3)
+
+
+def test_images_without_captions_get_no_lines(tmp_path: Path, recording: Recording) -> None:
+    for name in "ab":
+        write_vggt(tmp_path / f"npz/{name}.npz", recording, [0])
+    out = tmp_path / "out"
+    convert_images(find_scans("vggt", tmp_path / "npz"), out, ConvertSettings(size=16))
+    assert "".join(path.read_text() for path in (out / "annotations").glob("*")) == ""
+    report = check_scenepoint(out)
+    assert report.view_captions == 0
+    assert any("no captions of its views" in problem.what for problem in report.problems)
+    (tmp_path / "npz/b.txt").write_bytes(b"\xff\xfe\x00")
+    done = convert_images(find_scans("vggt", tmp_path / "npz"), out, ConvertSettings(size=16))
+    assert [scan.problem.split(":")[0] for scan in done] == ["", str(tmp_path / "npz/b.txt")]
+
+
 @given(
     st.integers(1, 9),
     st.integers(1, 9),

@@ -125,6 +125,20 @@ def test_a_good_folder_passes(root: Path) -> None:
     assert "elsewhere" in str(check_scenepoint(root))
 
 
+def test_a_line_without_words_is_no_caption(root: Path) -> None:
+    path = view_captions_path(root, "houses")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line, utterance in zip(lines[:5], ([], "", " ", [" "], []), strict=True):
+        line["utterance"] = utterance  # all views of the first house, and one of the second
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = check_scenepoint(root)
+    assert report.ok
+    assert report.view_captions == 20 - 5
+    (problem,) = report.problems
+    assert problem.path.endswith("houses_0.safetensors")
+    assert "no captions of its views" in problem.what
+
+
 def test_captions_that_are_none_are_refused_by_line(root: Path) -> None:
     path = view_captions_path(root, "houses")
     good = path.read_text()

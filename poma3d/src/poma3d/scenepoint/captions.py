@@ -71,6 +71,7 @@ class ViewCaptions:
         self.files: dict[str, str] = {}
         """The safetensors file that lines name, for every scan."""
         self._offsets: dict[str, dict[int, int]] = {}
+        self._said: dict[str, set[int]] = {}
         offset = 0
         try:
             with open(self.path, "rb") as stream:
@@ -88,19 +89,25 @@ class ViewCaptions:
         if view in views:
             raise FileError(self.path, f"line {number}: view {view} of {caption.scan_id} has a line already")
         views[view] = offset
+        if caption.utterance:
+            self._said.setdefault(caption.scan_id, set()).add(view)
         self.files.setdefault(caption.scan_id, caption.safetensors_path)
 
     def __contains__(self, scan_id: str) -> bool:
-        """Whether a scan has captions here."""
+        """Whether a scan has lines here."""
         return scan_id in self._offsets
 
     def __iter__(self) -> Iterator[str]:
-        """The scans that have captions here."""
+        """The scans that have lines here."""
         return iter(self._offsets)
 
     def views(self, scan_id: str) -> list[int]:
-        """The views of a scan that have captions, in order."""
+        """The views of a scan that have a line, in order."""
         return sorted(self._offsets.get(scan_id, ()))
+
+    def said(self, scan_id: str) -> list[int]:
+        """The views of a scan whose line says anything, in order."""
+        return sorted(self._said.get(scan_id, ()))
 
     def utterances(self, scan_id: str, views: Iterable[int]) -> list[tuple[str, ...]]:
         """The captions of each of some views of a scan; empty for a view without.

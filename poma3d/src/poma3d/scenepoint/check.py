@@ -50,7 +50,7 @@ class ScenePointReport:
     views: int
     """Views of all readable scenes."""
     view_captions: int
-    """Views that have captions."""
+    """Views that have a caption that says anything."""
     scene_captions: int
     """Scenes that have captions."""
     valid_share: float
@@ -111,7 +111,7 @@ def check_scenepoint(
             file = SceneFile(scene.path)
             problems += _check_words(scene, file)
             if scene.captions is not None:
-                captioned += len(scene.captions.views(scene.scan_id))
+                captioned += len(scene.captions.said(scene.scan_id))
             views += file.views
             for view in range(file.views):  # one by one: memory stays small whatever the number of views
                 read = file.read([view], images=IMAGES in file.keys, labels=True)
@@ -139,12 +139,12 @@ def _check_words(scene: SceneEntry, file: SceneFile) -> list[Problem]:
         problems.append(
             Problem(str(scene.path), f"has no {IMAGES}, which the authors' readers expect", False)
         )
-    if scene.captions is None:
-        problems.append(Problem(str(scene.path), "no captions of its views were found", False))
-    elif scene.captions.views(scene.scan_id) != list(range(file.views)):
+    if scene.captions is not None and scene.captions.views(scene.scan_id) != list(range(file.views)):
         lines = len(scene.captions.views(scene.scan_id))
         found = f"has {file.views} views, but {scene.captions.path} has {lines} lines for it"
         problems.append(Problem(str(scene.path), found))
+    elif scene.captions is None or not scene.captions.said(scene.scan_id):
+        problems.append(Problem(str(scene.path), "no captions of its views were found", False))
     if not scene.scene_captions:
         problems.append(Problem(str(scene.path), "no caption of the whole scene was found", False))
     return problems

@@ -16,7 +16,7 @@ from PIL import Image
 
 from poma3d.errors import FileError, SettingError, UserError
 from poma3d.pointmap import resize, transform_points, unproject
-from poma3d.scenepoint.captions import ViewCaption, write_view_captions
+from poma3d.scenepoint.captions import MOST, ViewCaption, write_view_captions
 from poma3d.scenepoint.converters.layouts import layout_of
 from poma3d.scenepoint.converters.scan import RgbdFrame, Scan
 from poma3d.scenepoint.coverage import choose_views
@@ -238,7 +238,8 @@ def convert_images(
 ) -> list[ConvertedScan]:
     """Convert single images with depth and camera for the warm-up: ``pack`` views to a file, each its own scene.
 
-    Captions are taken from ``NAME.txt`` beside ``NAME.npz``: one a line, up to five.
+    Captions, one a line and up to five, are taken from ``NAME.txt`` beside ``NAME.npz``; of a folder ``NAME`` from the
+    ``predictions.txt`` in it, else from ``NAME.txt`` beside it.
 
     Args:
         files: one each image; of several views in a file the first counts.
@@ -260,18 +261,21 @@ def convert_images(
     if pack < 1:
         raise SettingError(f"pack must be at least 1, found {pack}")
     results: list[ConvertedScan] = []
-    lines: list[ViewCaption] = []
+    lines: list[ViewCaption] = []  # of every view of a file where one has a caption, as readers count them
     for number, start in enumerate(range(0, len(files), pack)):
         name = f"{source}_{number:05d}"
         path = scene_path(root, source, name)
         packed: list[StoredViews] = []
-        for scan, views in _images(map(Path, files[start : start + pack]), read_scan, settings):
+        captions: list[tuple[str, ...]] = []
+        for scan, views, texts in _images(map(Path, files[start : start + pack]), read_scan, settings):
             if views is not None:
-                relative = f"{source_folder(source)}/{path.name}"
-                lines.append(ViewCaption(name, relative, _captions_beside(Path(scan.path)), len(packed)))
                 packed.append(views)
+                captions.append(texts)
             results.append(scan)
             on_file(scan)
+        if any(captions):
+            relative = f"{source_folder(source)}/{path.name}"
+            lines += [ViewCaption(name, relative, texts, view) for view, texts in enumerate(captions)]
         if packed:
             write_scene(path, _stacked(packed), SceneWords(facts={"source": layout}), half=settings.half)
     write_view_captions(view_captions_path(root, source), lines)
@@ -280,25 +284,39 @@ def convert_images(
 
 def _images(
     files: Iterator[Path], read_scan: Callable[[Path], Scan], settings: ConvertSettings
-) -> Iterator[tuple[ConvertedScan, StoredViews | None]]:
-    """Each image as a single view; None for one that cannot be used."""
+) -> Iterator[tuple[ConvertedScan, StoredViews | None, tuple[str, ...]]]:
+    """Each image as a single view, with its captions; None for one that cannot be used."""
     for file in files:
         try:
             scan = read_scan(file)
             views = _scaled([_view(scan.frames[0], settings)], settings)
             if not views.valid.any():
                 raise FileError(file, f"has no depth between 0 and {settings.farthest:g} m")
+            captions = _captions_beside(file)
         except UserError as error:
-            yield ConvertedScan(file.stem, str(file), 0, str(error)), None
+            yield ConvertedScan(file.stem, str(file), 0, str(error)), None, ()
         else:
-            yield ConvertedScan(scan.scan_id, str(file), 1), views
+            yield ConvertedScan(scan.scan_id, str(file), 1), views, captions
 
 
 def _captions_beside(file: Path) -> tuple[str, ...]:
-    text = file.with_suffix(".txt")
+    """Of an image's file, or of the folder of a scan; empty without.
+
+    Raises:
+        FileError: the text is there and cannot be read.
+    """
+    if file.is_dir():  # whose name may hold a dot, as no ending
+        within = file / "predictions.txt"
+        text = within if within.is_file() else file.with_name(f"{file.name}.txt")
+    else:
+        text = file.with_suffix(".txt")
     if not text.is_file():
         return ()
-    return tuple(line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip())[:5]
+    try:
+        lines = text.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(text, f"cannot be read as text ({error})") from error
+    return tuple(line.strip() for line in lines if line.strip())[:MOST]
 
 
 def _stacked(views: Sequence[StoredViews]) -> StoredViews:
