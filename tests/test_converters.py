@@ -28,6 +28,7 @@ from poma3d.pointmap import (
 )
 from poma3d.scenepoint import DataSettings, ScenePointDataset, check_scenepoint
 from poma3d.scenepoint.converters import ConvertSettings, convert_images, convert_scans, find_scans
+from poma3d.scenepoint.converters.vggt import read_scan
 from poma3d.scenepoint.coverage import choose_views, coverage
 from poma3d.scenepoint.scene_file import SceneFile, write_scene
 
@@ -430,6 +431,35 @@ def test_predictions_that_are_none_are_refused(tmp_path: Path, recording: Record
         (done,) = convert_scans("vggt", [path], tmp_path / "out")
         assert said in done.problem
         assert str(path) in done.problem
+
+
+def test_pictures_are_taken_in_the_range_they_come_in(tmp_path: Path, recording: Recording) -> None:
+    path = tmp_path / "a.npz"
+    write_vggt(path, recording, [0, 1])
+    with np.load(path) as stored:
+        good = dict(stored)
+    bright = (good["images"] * 200 + 50).astype(np.uint8)
+
+    def pictures(images: np.ndarray) -> np.ndarray:
+        np.savez(path, **(good | {"images": images}))
+        return np.stack([frame.read_image() for frame in read_scan(path).frames])
+
+    expected = np.moveaxis(bright, 1, -1)
+    np.testing.assert_array_equal(pictures(bright), expected)
+    np.testing.assert_array_equal(pictures(bright.astype(np.float32) / 255), expected)
+    overshot = bright.astype(np.float64) / 255
+    overshot[0, 0, 0, 0] = 1.02  # as smoothing leaves it
+    assert pictures(overshot)[0, 0, 0, 0] == 255
+    lost = good["images"].copy()
+    lost[1, 2, 3, 4] = np.nan
+    for wrong, said in (
+        (bright.astype(np.float32), "images .*up to 250"),
+        (good["images"] * 4 - 2, "images .*-2"),
+        (bright.astype(np.int64), "images .*int64"),
+        (lost, "images .*nan"),
+    ):
+        with pytest.raises(FileError, match=rf"a\.npz: {said}"):
+            pictures(wrong)
 
 
 def test_scans_of_one_name_are_refused(tmp_path: Path) -> None:

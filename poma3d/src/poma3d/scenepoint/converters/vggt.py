@@ -1,7 +1,7 @@
 """Images with a depth and a camera, as VGGT predicts them: ``predictions.npz`` with the arrays of its demo.
 
 ``depth`` (S, H, W, 1), ``extrinsic`` (S, 3, 4) world to camera, ``intrinsic`` (S, 3, 3), ``images`` (S, 3, H, W) in
-[0, 1]; the world is the first camera, in OpenCV's axes, and pixel centres are whole numbers
+[0, 1], or uint8; the world is the first camera, in OpenCV's axes, and pixel centres are whole numbers
 (github.com/facebookresearch/vggt, demo_gradio.py and utils/geometry.py). Here the world is turned so that z is up for a
 camera held level, y where it looks. VGGT's unit of length is its own: ``median_depth`` in `ConvertSettings` brings it
 to a scale; how POMA-3D's authors did is not stated.
@@ -35,7 +35,8 @@ def read_scan(path: Path) -> Scan:
         path: the ``.npz``, or the folder that holds ``predictions.npz``.
 
     Raises:
-        FileError: missing, damaged, without one of the arrays, or with cameras that are no numbers.
+        FileError: missing, damaged, without one of the arrays, with cameras that are no numbers, or pictures in
+            another range.
     """
     file = path / "predictions.npz" if path.is_dir() else path
     found = _read_arrays(file)
@@ -55,7 +56,7 @@ def read_scan(path: Path) -> Scan:
     camera_from_world = np.tile(np.eye(4), (count, 1, 1))
     camera_from_world[:, :3] = found["extrinsic"]
     poses = SCENE_FROM_OPENCV @ invert(camera_from_world)
-    pictures = np.clip(np.rint(np.moveaxis(images, 1, -1) * 255), 0, 255).astype(np.uint8)
+    pictures = np.moveaxis(_as_bytes(file, images), 1, -1)
     frames = tuple(
         RgbdFrame(
             str(index),
@@ -67,6 +68,16 @@ def read_scan(path: Path) -> Scan:
         for index in range(count)
     )
     return Scan(path.name if path.is_dir() else path.stem, path, frames)
+
+
+def _as_bytes(file: Path, images: np.ndarray) -> np.ndarray:
+    """Pictures as uint8, of uint8 or of floats in [0, 1]; a little beyond is what resizing leaves."""
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating) or not ((images > -0.1) & (images < 1.1)).all():
+        found = f"{images.dtype} from {images.min():g} up to {images.max():g}"
+        raise FileError(file, f"images of uint8, or of floats from 0 to 1, were expected, found {found}")
+    return np.clip(np.rint(images * 255), 0, 255).astype(np.uint8)
 
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:
