@@ -18,6 +18,7 @@ from envs.msnn.files import read_msnn
 from envs.msnn.generator import generate_msnn
 from envs.msnn.sample import DIRECTION_TEXTS, MsnnSample, angular_error, check_directions, label_angle
 from envs.msnn.scans import scene_of_scan
+from envs.scene_choice import scene_id_of
 from envs.scenepoint_export.export import ExportSettings, scan_id_of
 from envs.scenepoint_export.views import choose_cameras
 from envs.scenepoint_export.words import dice
@@ -27,7 +28,7 @@ from envs.simulators.open import SceneSpec
 from envs.simulators.protocol import Simulator
 from envs.simulators.shelf import Shelf
 from envs.spaces import PointMapSpace, ValiditySpace
-from envs.task_source import SceneChoice, body_of, list_scenes, scene_id_of
+from envs.task_source import SceneChoice, body_of, list_scenes
 from poma3d.errors import EpisodeError, SettingError
 from poma3d.pointmap import Frame, frame_from_world, rotation_from_heading, world_from_pose
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from envs.embodiment import AgentSpec, agent_preset
 from envs.episodes.dataset import EpisodeDataset, read_episodes
 from envs.episodes.episode import Episode
 from envs.episodes.generated import GeneratedEpisodes
-from envs.episodes.locate import PROCEDURAL_PREFIX, locate_scene, scene_name
+from envs.episodes.locate import PROCEDURAL_PREFIX, locate_scene
+from envs.scene_choice import GivenScenes
 from envs.scenes.scene import Scene
 from envs.setting_types import check_path
 from envs.simulators.open import SceneSpec
 from envs.simulators.protocol import Simulator
-from poma3d.errors import EpisodeError, SettingError
+from poma3d.errors import SettingError
 from poma3d.pointmap import Camera
 
 DEFAULT_SCENES = "procedural:val:5"
@@ -116,11 +117,6 @@ def list_scenes(choice: SceneChoice) -> list[SceneSpec]:
     return scenes
 
 
-def scene_id_of(spec: SceneSpec) -> str:
-    """What generated episodes call a scene."""
-    return spec.scene_id if isinstance(spec, Scene) else os.fspath(spec)
-
-
 def open_source(
     scene: SceneChoice,
     episodes: EpisodeChoice,
@@ -131,8 +127,8 @@ def open_source(
     """The episodes, and from their scene ids to scenes.
 
     Args:
-        scene: the scenes; with recorded episodes they choose among these by file name, and None keeps them
-            all.
+        scene: the scenes; with recorded episodes they choose among these (`envs.scene_choice`), and None
+            keeps them all.
         episodes: a file, a number to generate, or episodes.
         simulator: a backend's name, or a simulator that serves as the scene.
         scenes_dir: where the scenes of recorded episodes are looked for.
@@ -150,8 +146,8 @@ def open_source(
         count = DEFAULT_COUNT if episodes is None else episodes
         if not isinstance(simulator, str):
             return EpisodeDataset.of(GeneratedEpisodes(count, [simulator.scene_id], make)), lambda name: name
-        scenes = {scene_id_of(spec): spec for spec in list_scenes(scene)}
-        return EpisodeDataset.of(GeneratedEpisodes(count, list(scenes), make)), _finder(scenes, scenes_dir)
+        scenes = GivenScenes(list_scenes(scene), scenes_dir)
+        return EpisodeDataset.of(GeneratedEpisodes(count, scenes.ids, make)), scenes.open_by_id
     if isinstance(episodes, EpisodeDataset):
         dataset = episodes
     elif isinstance(episodes, str | os.PathLike):
@@ -162,19 +158,12 @@ def open_source(
             raise SettingError("episodes must be a file, a number or a list of at least one Episode")
     if scene is None or not isinstance(simulator, str):
         return dataset, lambda name: locate_scene(name, scenes_dir=scenes_dir, episode_file=dataset.path)
-    scenes = {scene_name(scene_id_of(spec)): spec for spec in list_scenes(scene)}
-    chosen = dataset.of_scenes(scenes)
-    found = _finder(scenes, scenes_dir)
-    return chosen, lambda name: found(scene_name(name))
+    scenes = GivenScenes(list_scenes(scene), scenes_dir)
+    source = dataset.path or "the list of episodes"
 
+    def choose(scene_ids: Collection[str]) -> Collection[str]:
+        meant = scenes.meant(scene_ids, source)
+        scenes.warn_of_replaced(meant, dataset.path)
+        return meant
 
-def _finder(
-    scenes: dict[str, SceneSpec], scenes_dir: str | os.PathLike[str] | None
-) -> Callable[[str], SceneSpec]:
-    def find(name: str) -> SceneSpec:
-        if name not in scenes:
-            raise EpisodeError(f"the scene {name!r} is none of those given: {', '.join(scenes)}")
-        spec = scenes[name]
-        return spec if isinstance(spec, Scene) else locate_scene(os.fspath(spec), scenes_dir=scenes_dir)
-
-    return find
+    return dataset.of_scenes(scenes.names, choose), scenes.of_recorded

@@ -29,7 +29,7 @@ from envs.episodes.episode import (
     goal_from_json,
     goal_to_json,
 )
-from envs.episodes.keys import EpisodeKey, episode_keys, refuse_repeated_ids
+from envs.episodes.keys import EpisodeKey, SceneFilter, episode_keys, of_chosen_scenes, refuse_repeated_ids
 from envs.episodes.locate import scene_name
 from envs.episodes.tasks import refuse_other_tasks
 from poma3d.errors import EpisodeError, FileError, SettingError
@@ -221,6 +221,7 @@ class EpisodeDataset:
         path: the main file, for messages and to find scenes beside it.
         categories: tables of an ObjectNav data set.
         unique_ids: refuse files in which two episodes of a scene have the same id, each when it is read.
+        choose: from the scene ids of a file to those whose episodes are kept, asked when it is read.
     """
 
     def __init__(
@@ -230,8 +231,10 @@ class EpisodeDataset:
         path: Path | None = None,
         categories: Categories | None = None,
         unique_ids: bool = False,
+        choose: SceneFilter | None = None,
     ) -> None:
         self._unique_ids = unique_ids
+        self._choose = choose
         self._parts = list(parts)
         self._loaded: OrderedDict[int, Sequence[Episode]] = OrderedDict()
         self.path = path
@@ -251,7 +254,7 @@ class EpisodeDataset:
         """The episodes of one part, read now if they are on disk.
 
         Raises:
-            FileError: its file is damaged, or an id is repeated where none may be.
+            FileError: its file is damaged, an id is repeated where none may be, or no episode of it is kept.
         """
         part = self._parts[index]
         if not isinstance(part, Path):
@@ -261,7 +264,10 @@ class EpisodeDataset:
             if self._unique_ids:
                 refuse_repeated_ids(file.episodes, part)
             self._categories = self._categories or file.categories
-            self._loaded[index] = file.episodes
+            chosen = file.episodes
+            if self._choose is not None:
+                chosen = of_chosen_scenes(chosen, self._choose, part)
+            self._loaded[index] = chosen
             while len(self._loaded) > _LOADED_FILES:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(index)
@@ -317,25 +323,31 @@ class EpisodeDataset:
         source = self.path or "the data set"
         raise EpisodeError(f"there is no episode with id {episode_id!r}{where} in {source}")
 
-    def of_scenes(self, names: Collection[str]) -> EpisodeDataset:
-        """The episodes whose scenes have one of these file names (without folders and suffixes).
+    def of_scenes(self, names: Collection[str], choose: SceneFilter | None = None) -> EpisodeDataset:
+        """The episodes whose scenes have one of these names (`envs.episodes.locate.scene_name`).
+
+        Args:
+            names: of the scenes.
+            choose: from the scene ids of the episodes to those that are kept; by default all of these names.
 
         Raises:
             EpisodeError: there is none.
         """
-        named = [part for part in self._parts if isinstance(part, Path) and part.name.split(".")[0] in names]
-        parts = named or [
-            [episode for episode in self.part(index) if scene_name(episode.scene_id) in names]
-            for index in range(self.part_count)
-        ]
-        parts = [part for part in parts if isinstance(part, Path) or len(part)]
+        parts: list[Path | Sequence[Episode]]
+        parts = [part for part in self._parts if isinstance(part, Path) and scene_name(part) in names]
+        if not parts:
+            ids = {scene_id: None for scene_id, _ in self.keys() if scene_name(scene_id) in names}
+            kept = ids.keys() if choose is None else choose(ids.keys())
+            whole = map(self.part, range(self.part_count))
+            parts = [part for one in whole if (part := [e for e in one if e.scene_id in kept])]
         if not parts:
             scenes = sorted({scene_name(scene_id) for scene_id, _ in self.keys()})
             raise EpisodeError(
                 f"no episode of {self.path or 'the data set'} is in the scene {', '.join(sorted(names))};"
                 f" its scenes are {', '.join(scenes[:8])}{', ...' if len(scenes) > 8 else ''}"
             )
-        return EpisodeDataset(parts, path=self.path, categories=self._categories, unique_ids=self._unique_ids)
+        known = {"categories": self._categories, "unique_ids": self._unique_ids}
+        return EpisodeDataset(parts, path=self.path, **known, choose=choose)
 
     def _likely_parts(self, scene_id: str | None) -> list[int]:
         """All parts, those first that are loaded or named like the scene."""
@@ -343,7 +355,7 @@ class EpisodeDataset:
 
         def unlikely(index: int) -> bool:
             part = self._parts[index]
-            return isinstance(part, Path) and part.name.split(".")[0] != name
+            return isinstance(part, Path) and scene_name(part) != name
 
         return sorted(range(self.part_count), key=unlikely)
 

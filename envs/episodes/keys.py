@@ -1,15 +1,18 @@
-"""What tells episodes apart: the scene and the id."""
+"""What tells episodes apart, the scene and the id; and those of some of the scenes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from envs.episodes.episode import Episode
+from envs.episodes.locate import scene_name
 from poma3d.errors import FileError
 
 EpisodeKey = tuple[str, str]
 """Scene id and episode id."""
+SceneFilter = Callable[[Collection[str]], Collection[str]]
+"""From scene ids to those of them whose episodes are kept."""
 
 
 def episode_keys(episodes: Sequence[Episode]) -> Iterator[EpisodeKey]:
@@ -18,6 +21,24 @@ def episode_keys(episodes: Sequence[Episode]) -> Iterator[EpisodeKey]:
     if keys is not None:
         return keys()
     return ((episode.scene_id, episode.episode_id) for episode in episodes)
+
+
+def of_chosen_scenes(
+    episodes: Sequence[Episode], choose: SceneFilter, path: str | os.PathLike[str]
+) -> tuple[Episode, ...]:
+    """The episodes of a file that is called like a scene, less those of other scenes.
+
+    Raises:
+        FileError: none is left.
+    """
+    ids = dict.fromkeys(episode.scene_id for episode in episodes)
+    kept = choose(ids.keys())
+    if not kept:
+        names = sorted({scene_name(scene_id) for scene_id in ids})
+        raise FileError(
+            path, f"holds no episode of the scene {scene_name(path)}; its scenes are {', '.join(names[:8])}"
+        )
+    return tuple(episode for episode in episodes if episode.scene_id in kept)
 
 
 def refuse_repeated_ids(episodes: Sequence[Episode], path: str | os.PathLike[str]) -> None:

@@ -10,12 +10,22 @@ from poma3d.errors import EpisodeError
 
 PROCEDURAL_PREFIX = "procedural:"
 _DATA_PREFIX = "data/scene_datasets/"
+_ENDINGS = (".glb", ".gltf", ".obj", ".ply", ".json", ".gz")
+_ENDINGS += (".basis", ".semantic", ".instance", ".stage_config", ".scene_instance")
+"""What Habitat's data sets put behind the name of a scene."""
 
 
 def scene_name(scene_id: str | os.PathLike[str]) -> str:
-    """The scene's file name without folders and suffixes; procedural ids stay as they are."""
+    """The scene's file name without folders and Habitat's endings, of which a name may have several
+    (``X.basis.glb``); other dots belong to it (``house.v1.glb``). Procedural ids stay as they are.
+    """
     text = os.fspath(scene_id).replace("\\", "/")
-    return text if text.startswith(PROCEDURAL_PREFIX) else text.rsplit("/", 1)[-1].split(".")[0]
+    if text.startswith(PROCEDURAL_PREFIX):
+        return text
+    name = text.rsplit("/", 1)[-1]
+    while name.lower().endswith(_ENDINGS):
+        name = name.rsplit(".", 1)[0]
+    return name
 
 
 def _names(scene_id: str) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from envs.episodes.locate import PROCEDURAL_PREFIX
 from envs.msnn.sample import MsnnSample
+from envs.scene_choice import scene_id_of
 from envs.scenepoint_export.export import scan_id_of
 from envs.simulators.open import SceneSpec
-from envs.task_source import scene_id_of
 from poma3d.errors import EpisodeError
 
 _PROCEDURAL = re.compile(r"procedural_(train|val|test)_(0\d+)")

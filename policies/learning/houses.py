@@ -10,9 +10,10 @@ from envs.episodes.episode import Episode
 from envs.episodes.locate import locate_scene
 from envs.episodes.pointnav_generator import pointnav_episode
 from envs.pointnav import PointNavEnv
+from envs.scene_choice import scene_id_of
 from envs.simulators.open import open_simulator
 from envs.simulators.protocol import Simulator
-from envs.task_source import body_of, list_scenes, open_source, scene_id_of
+from envs.task_source import body_of, list_scenes, open_source
 from policies.learning.settings import TrainSettings
 from poma3d.errors import SettingError
 
