@@ -12,6 +12,7 @@ from tiny_scenepoint import write_tiny
 
 from benchmarks.folder_lock import locked
 from poma3d.checkpoints import load_encoder
+from poma3d.scenepoint.folder import scene_captions_path
 from poma3d.training.pretrain import dry_run
 from pomagym.main import main
 
@@ -61,6 +62,43 @@ def test_a_dry_run_writes_nothing_and_says_what_a_run_would_take(data: Path, tmp
     assert [row["scenes"] for row in facts] == [32, 8]
     assert all(row["seconds_per_step"] > 0 and row["peak_memory_mib"] > 0 for row in facts)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_run_does_not_stand_in_the_way_of_its_correction(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mute = write_tiny(tmp_path / "mute", scenes=2, views=2)
+    scene_captions_path(mute).unlink()
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    line = [
+        "pretrain",
+        "mini",
+        *TINY_FLAGS.split(),
+        "--main.steps",
+        "1",
+        "--settle.steps",
+        "1",
+        "--seed",
+        "3",
+    ]
+    absent = str(tmp_path / "absent")
+    for wrong, said in (
+        (["--data", str(mute)], "0 scenes have captions"),
+        (["--data", str(data), "--validation", absent], absent),
+        (["--data", str(mute), "--settle.steps", "0", "--start", absent], absent),
+        (["--data", str(mute), "--settle.steps", "0", "--text", absent], absent),
+    ):
+        assert main([*line, *wrong, "--out", str(out)]) == 2
+        assert said in capsys.readouterr().err
+        assert not (out / "main").exists()
+    found = []
+    for folder in (out, elsewhere):
+        assert main([*line, "--data", str(data), "--out", str(folder), "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["weights_sha256"])
+    assert found[0] == found[1]
+    # what was trained is not thrown away by other settings
+    assert main([*line, "--data", str(data), "--out", str(out), "--seed", "4"]) == 2
+    assert "seed was 3, now 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,11 @@ from poma3d.towers.fgclip import FgClipImage, FgClipText
 from poma3d.towers.mini_text import MiniText, MiniTextConfig
 from poma3d.towers.vocabulary import Vocabulary
 from poma3d.training.checkpoint import checkpoints
+from poma3d.training.checks import check_settling
 from poma3d.training.log import Log
 from poma3d.training.model import Pretraining
-from poma3d.training.settings import SETTINGS_FILE, PretrainSettings, StageSettings, read_recipe
+from poma3d.training.run_folder import VOCABULARY_FILE, keep_settings, refuse_other_settings
+from poma3d.training.settings import PretrainSettings, StageSettings
 from poma3d.training.stage import DONE, Progress, Stage, peak_memory_mib
 
 Evaluate = Callable[[Pretraining], dict[str, float]]
@@ -81,17 +83,18 @@ def pretrain(
     out = Path(settings.out)
     accelerator = make_accelerator(settings)
     if accelerator.is_main_process:
-        _keep_settings(settings, out)
-    accelerator.wait_for_everyone()
+        refuse_other_settings(settings, out)
+    stages = open_stages(settings, accelerator)
     evaluate = evaluate or evaluation_of(settings)
-    _check_settling(settings)
+    if accelerator.is_main_process:  # not before all that can be refused has been
+        keep_settings(settings, out)
+    accelerator.wait_for_everyone()
     text, image = make_towers(settings, out, accelerator)
     model: Pretraining | None = None
     measures: dict[str, float] = {}
-    for name, stage, data in settings.stages():
+    for name, stage, loader in stages:
         folder = out / name
         done = folder / DONE
-        loader = make_loader(settings, stage, data, accelerator)
         following = make_model(settings, stage, loader, text, image)
         if model is not None:
             hand_over(model, following)
@@ -208,25 +211,6 @@ def _settle(
         log.close()
 
 
-def _check_settling(settings: PretrainSettings) -> None:
-    """Settling comes last: what would stop it is found before the hours of training.
-
-    Raises:
-        SettingError: the data has not the captions that it takes.
-    """
-    if not settings.settle.steps or settings.text != "mini":
-        return
-    scenes = [scene for root in settings.data for scene in ScenePointFolder(root).scenes]
-    mute = [scene for scene in scenes if scene.captions is None]
-    told = sum(bool(scene.scene_captions) for scene in scenes)
-    if mute or told < 2:
-        found = f"{mute[0].path} has none of its views" if mute else f"{told} scenes have captions"
-        raise SettingError(
-            f"settling needs captions of all views and of at least 2 scenes, but {found};"
-            " --settle.steps 0 leaves it out"
-        )
-
-
 def dry_run(settings: PretrainSettings) -> list[dict[str, Any]]:
     """Check data, memory and two steps of warm-up and main without writing; returns a line of facts for each.
 
@@ -234,11 +218,10 @@ def dry_run(settings: PretrainSettings) -> list[dict[str, Any]]:
         UserError: whatever would stop the run.
     """
     accelerator = make_accelerator(settings)
-    _check_settling(settings)
+    stages = open_stages(settings, accelerator)
     text, image = make_towers(settings, None, accelerator)
     facts = []
-    for name, stage, data in settings.stages():
-        loader = make_loader(settings, stage, data, accelerator)
+    for name, stage, loader in stages:
         model = make_model(settings, stage, loader, text, image)
         training = Stage(name, stage, settings, model, loader, accelerator, None)
         batches = iter(loader)
@@ -262,6 +245,23 @@ def dry_run(settings: PretrainSettings) -> list[dict[str, Any]]:
         )
         accelerator.free_memory()
     return facts
+
+
+def open_stages(
+    settings: PretrainSettings, accelerator: Accelerator
+) -> list[tuple[str, StageSettings, SceneLoader]]:
+    """Name, settings and batches of each stage that has steps, after the checks of all of them.
+
+    Raises:
+        FileError: data that cannot be used.
+        SettingError: data that a stage cannot learn from, see `poma3d.training.checks`.
+    """
+    stages = [
+        (name, stage, make_loader(settings, stage, data, accelerator))
+        for name, stage, data in settings.stages()
+    ]
+    check_settling(settings)
+    return stages
 
 
 def make_accelerator(settings: PretrainSettings) -> Accelerator:
@@ -326,7 +326,7 @@ def make_towers(
         return None, image
     if settings.text != "mini":
         return FgClipText.load(settings.text), image
-    kept = None if out is None else out / "vocabulary.json"
+    kept = None if out is None else out / VOCABULARY_FILE
     if kept is None or not kept.exists():
         folders = dict.fromkeys(root for _, _, data in settings.stages() for root in data)
         vocabulary = Vocabulary.build(captions(list(folders)))
@@ -418,31 +418,3 @@ def evaluation_of(settings: PretrainSettings) -> Evaluate | None:
 
     suite = Suite(settings.validation, settings.encoder.image_size)
     return lambda model: suite.measure(model.target_encoder, model.text)
-
-
-def _keep_settings(settings: PretrainSettings, out: Path) -> None:
-    """Write the resolved settings, or make sure that they are those of the run that is there.
-
-    Raises:
-        SettingError: the folder holds a run with another recipe; the message names what differs.
-        FileError: the settings there are damaged.
-    """
-    path = out / SETTINGS_FILE
-    recipe = json.loads(json.dumps(settings.recipe()))
-    if path.exists():
-        differs = sorted(_differences(read_recipe(out), recipe))
-        if differs:
-            raise SettingError(
-                f"{out} holds a run with other settings ({'; '.join(differs)}):"
-                " resume it with its own, or start anew in another folder"
-            )
-    whole = {"recipe": recipe, "run": asdict(settings.run)}
-    write_text(path, json.dumps(whole, indent=2) + "\n")
-
-
-def _differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in {*found, *wanted}:
-            yield from _differences(found.get(key), wanted.get(key), f"{name}.{key}" if name else key)
-    elif found != wanted:
-        yield f"{name} was {found!r}, now {wanted!r}"
