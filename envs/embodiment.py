@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from envs.setting_types import check_range
 from poma3d.errors import SettingError
 from poma3d.pointmap import Camera
 
@@ -84,11 +85,7 @@ class AgentSpec:
             raise SettingError(f"forward_step must be above 0 m, found {self.forward_step!r}")
         if not 0 < self.turn_angle <= 180:
             raise SettingError(f"turn_angle must lie in (0, 180] degrees, found {self.turn_angle!r}")
-        near, far = self.depth_range
-        if not 0 <= near < far:
-            raise SettingError(
-                f"depth_range must be (near, far) with 0 <= near < far, found {self.depth_range!r}"
-            )
+        check_range("depth_range", self.depth_range)
 
     @property
     def navmesh_settings(self) -> NavmeshSettings:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from envs.embodiment import AgentSpec, agent_preset
 from envs.episodes.dataset import EpisodeDataset, read_episodes
@@ -13,7 +17,7 @@ from envs.episodes.generated import GeneratedEpisodes
 from envs.episodes.locate import PROCEDURAL_PREFIX, locate_scene
 from envs.scene_choice import GivenScenes
 from envs.scenes.scene import Scene
-from envs.setting_types import check_path
+from envs.setting_types import check_number, check_path, check_range, whole_number
 from envs.simulators.open import SceneSpec
 from envs.simulators.protocol import Simulator
 from poma3d.errors import SettingError
@@ -59,12 +63,7 @@ def body_of(
         raise SettingError(f"agent must be the name of a preset or an AgentSpec, found {agent!r}")
     height, width = body.camera.height, body.camera.width
     if size is not None:
-        try:
-            height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-        except (TypeError, ValueError, IndexError):
-            raise SettingError(f"size must be (height, width) or one number, found {size!r}") from None
-        if not isinstance(size, int) and len(size) != 2:
-            raise SettingError(f"size must be (height, width) or one number, found {size!r}")
+        height, width = _height_and_width(size)
     if height * width > LARGEST_IMAGE:
         gigabytes = height * width * 13 / 1e9  # three float32 and a bool a pixel
         raise SettingError(
@@ -73,16 +72,29 @@ def body_of(
         )
     body = replace(body, camera=Camera(height, width, body.camera.hfov if hfov is None else hfov))
     if depth_range is not None:
-        body = replace(body, depth_range=tuple(depth_range))
-    if max_steps is not None:
-        body = replace(body, max_steps=max_steps)
+        check_range("depth_range", depth_range)
+        body = replace(body, depth_range=(float(depth_range[0]), float(depth_range[1])))
+    steps = body.max_steps if max_steps is None else max_steps
+    body = replace(body, max_steps=whole_number("max_steps", steps, least=1))
     if success_distance is not None:
         body = replace(body, success_distance=success_distance)
-    if isinstance(body.max_steps, bool) or not isinstance(body.max_steps, int) or body.max_steps < 1:
-        raise SettingError(f"max_steps must be a whole number of at least 1, found {body.max_steps!r}")
+    check_number("success_distance", body.success_distance)
     if not body.success_distance > 0:
         raise SettingError(f"success_distance must be above 0 m, found {body.success_distance!r}")
     return body
+
+
+def _height_and_width(size: Any) -> tuple[int, int]:
+    """Rows and columns of a size, (H, W) or one number for a square."""
+    try:
+        sides = list(size) if isinstance(size, Sequence | np.ndarray) and np.ndim(size) == 1 else [size] * 2
+        if len(sides) != 2 or any(isinstance(side, str | bool | np.bool_) for side in sides):
+            raise TypeError
+        return operator.index(sides[0]), operator.index(sides[1])
+    except (TypeError, ValueError):
+        raise SettingError(
+            f"size must be (height, width) or one number, in whole pixels, found {size!r}"
+        ) from None
 
 
 def list_scenes(choice: SceneChoice) -> list[SceneSpec]:
@@ -140,6 +152,8 @@ def open_source(
     check_path("scenes_dir", scenes_dir)
     if not isinstance(simulator, str) and not hasattr(simulator, "render"):
         raise SettingError(f"simulator must be a backend's name or a Simulator, found {simulator!r}")
+    if isinstance(episodes, np.integer):
+        episodes = int(episodes)
     if isinstance(episodes, bool) or not isinstance(episodes, _EPISODE_CHOICES):
         raise SettingError(f"episodes must be a file, a number or a list of episodes, found {episodes!r}")
     if episodes is None or isinstance(episodes, int):

@@ -43,10 +43,21 @@ def _registered() -> None:
         ({"size": 0}, "at least 1 pixel, found 0"),
         ({"size": (3, 4, 5)}, r"size must be \(height, width\)"),
         ({"size": "big"}, r"size must be \(height, width\)"),
+        ({"size": "32"}, r"size must be \(height, width\) or one number, in whole pixels, found '32'"),
+        ({"size": ("3", "4")}, r"size must be \(height, width\)"),
+        ({"size": (16.9, 8.2)}, r"in whole pixels, found \(16\.9, 8\.2\)"),
+        ({"size": 16.5}, "in whole pixels, found 16.5"),
+        ({"size": True}, "in whole pixels, found True"),
         ({"hfov": 180}, "strictly between 0 and 180 degrees, found 180"),
         ({"depth_range": (5.0, 1.0)}, "depth_range must be"),
+        ({"depth_range": ("0", "10")}, r"depth_range must be \(near, far\) .* found \('0', '10'\)"),
+        ({"depth_range": (1.0,)}, r"depth_range must be \(near, far\)"),
+        ({"depth_range": 10}, r"depth_range must be \(near, far\) .* found 10"),
+        ({"depth_range": (math.nan, 5.0)}, "depth_range must be"),
         ({"max_steps": 0}, "max_steps must be"),
+        ({"max_steps": 9.0}, "max_steps must be a whole number of at least 1, found 9.0"),
         ({"success_distance": 0.0}, "success_distance must be above 0"),
+        ({"success_distance": "0.2"}, "success_distance must be a finite number, found '0.2'"),
         ({"agent": "dog"}, "unknown agent preset 'dog'; the presets are pointnav-gibson"),
         ({"render_mode": "human"}, "render_mode must be None or 'rgb_array'"),
         ({"episodes": 0}, "number of at least 1, found 0"),
@@ -205,6 +216,26 @@ def test_settings_change_a_preset() -> None:
     assert (body.camera.height, body.camera.width, body.camera.hfov, body.max_steps) == (10, 20, 60, 7)
     assert body.turn_angle == 30.0
     assert body_of(AgentSpec(radius=0.3), size=8).camera.width == 8
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8, np.array])
+def test_whole_numbers_of_any_type_are_settings(kind: Any) -> None:
+    body = body_of(AgentSpec(), size=kind(16), max_steps=kind(9))
+    assert (body.camera.height, body.camera.width, body.max_steps) == (16, 16, 9)
+    assert [type(n) for n in (body.camera.height, body.camera.width, body.max_steps)] == [int] * 3
+    for pair in ((kind(4), kind(6)), [4, 6], np.array([4, 6])):
+        camera = body_of(AgentSpec(), size=pair).camera
+        assert (camera.height, camera.width) == (4, 6)
+    if kind is not np.array:
+        env = PointNavEnv(room_scene(), kind(3), size=8)
+        assert [episode_id for _, episode_id in env.episode_keys()] == ["0", "1", "2"]
+
+
+def test_ranges_of_any_numbers_are_settings() -> None:
+    body = body_of(AgentSpec(), depth_range=np.array([1, 4]), success_distance=np.float32(0.5))
+    assert body.depth_range == (1.0, 4.0)
+    assert body.success_distance == 0.5
+    assert body_of(AgentSpec(), depth_range=(0, math.inf)).depth_range == (0, math.inf)
 
 
 class Fake:
