@@ -11,6 +11,8 @@ import numpy as np
 
 from agent.observer import Observer
 from agent.policy import Policy
+from envs.locomotion import action_of
+from poma3d.errors import SettingError
 
 
 def episode_generator(seed: int, episode_id: str) -> np.random.Generator:
@@ -64,7 +66,7 @@ def run_episode(
     steps, over = 0, False
     while not over:
         before = time.perf_counter()
-        action = int(policy.act(observation))
+        action = _action(policy, observation)
         chosen = time.perf_counter()
         observation, reward, terminated, truncated, info = env.step(action)
         time_env += time.perf_counter() - chosen
@@ -91,6 +93,15 @@ def run_episode(
     for observer in observers:
         observer.end(record)
     return record
+
+
+def _action(policy: Policy, observation: dict[str, np.ndarray]) -> int:
+    """What the policy does next, as a plain number; what `env.step` would refuse is refused by the policy's name."""
+    chosen = policy.act(observation)
+    try:
+        return action_of(chosen)
+    except SettingError as error:
+        raise SettingError(f"the policy {policy.name!r} chose no action: {error}") from None
 
 
 def flat_measures(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from agent.observer import Observer
 from agent.rollout import episode_generator, run_episode
 from envs.embodiment import agent_preset
 from envs.episodes import Episode, Goal
+from envs.locomotion import Action
 from envs.registration import register_environments
 from poma3d.errors import SettingError
 from poma3d.pointmap import Camera
@@ -143,3 +144,23 @@ def test_looking_on_changes_nothing(env):
     for name, value in alone.items():
         if not name.startswith("time_"):
             assert np.array_equal(watched[name], value), name
+
+
+@pytest.mark.parametrize("one", [1, np.int64(1), np.array([1]), np.array(1), Action.MOVE_FORWARD, [1], (1,)])
+def test_a_policys_action_is_what_the_environment_takes(env, one):
+    witness = Witness()
+    record = run_episode(env, Scripted([one] * 12 + [0]), episode_id="0", observers=[witness])
+    assert (record["success"], record["steps"]) == (1.0, 13)
+    told = [action for kind, action in witness.told if kind == "step"]
+    assert told == [1] * 12 + [0]
+    assert {type(action) for action in told} == {int}
+
+
+@pytest.mark.parametrize("bad", [1.9, 0.9, 1.0, "forward", True, None, (1, 2), np.array([1.0]), 4, -1])
+def test_an_action_that_the_environment_refuses_is_refused_by_the_name_of_its_policy(env, bad):
+    env.reset()
+    with pytest.raises(SettingError, match="the actions are 0 stop"):
+        env.step(bad)
+    with pytest.raises(SettingError, match=r"policy 'scripted' .* the actions are 0 stop") as caught:
+        run_episode(env, Scripted([bad]), episode_id="0")
+    assert len(str(caught.value).splitlines()) == 1
