@@ -12,8 +12,10 @@ from tiny_scenepoint import write_tiny
 
 from benchmarks.folder_lock import locked
 from poma3d.checkpoints import load_encoder
-from poma3d.scenepoint.folder import scene_captions_path
-from poma3d.training.pretrain import dry_run
+from poma3d.errors import SettingError
+from poma3d.objectives.settings import AlignmentSettings
+from poma3d.scenepoint.folder import scene_captions_path, view_captions_path
+from poma3d.training.pretrain import dry_run, pretrain
 from pomagym.main import main
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,6 +64,51 @@ def test_a_dry_run_writes_nothing_and_says_what_a_run_would_take(data: Path, tmp
     assert [row["scenes"] for row in facts] == [32, 8]
     assert all(row["seconds_per_step"] > 0 and row["peak_memory_mib"] > 0 for row in facts)
     assert not (tmp_path / "run").exists()
+
+
+def without_captions(root: Path) -> Path:
+    """Two scenes that say nothing: lines without words, and no file of scenes' captions."""
+    write_tiny(root, scenes=2, views=2)
+    scene_captions_path(root).unlink()
+    path = view_captions_path(root, "tiny")
+    lines = [{**json.loads(line), "utterance": []} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("stage", "lost", "said"),
+    [
+        ({"warm-up": 1}, "views", r"^warm-up .*no view of .*mute has one.*--warm-up\.steps 0"),
+        ({"warm-up": 0, "main": 1}, "views", r"^main .*no view or scene of .*mute has one"),
+        ({"warm-up": 0, "main": 1}, "scenes", None),
+        ({"warm-up": 1}, "scenes", None),
+    ],
+)
+def test_a_stage_that_could_learn_from_nothing_is_refused(
+    data: Path, tmp_path: Path, stage: dict[str, int], lost: str, said: str | None
+) -> None:
+    if lost == "views":
+        data = without_captions(tmp_path / "mute")
+    else:
+        data = write_tiny(tmp_path / "houses", scenes=2)
+        scene_captions_path(data).unlink()
+    whole = settings(data, tmp_path / "run")
+    alone = AlignmentSettings()  # views and scenes
+    recipe = replace(
+        whole,
+        warm_up=replace(whole.warm_up, steps=stage["warm-up"], batch=2),
+        main=replace(whole.main, steps=stage.get("main", 0), batch=2, objective="alignment", alignment=alone),
+    )
+    if said is None:
+        assert dry_run(recipe)
+        return
+    for refuse in (dry_run, pretrain):
+        with pytest.raises(SettingError, match=said):
+            refuse(recipe)
+    assert not (tmp_path / "run").exists()
+    jepa = replace(recipe, warm_up=replace(recipe.warm_up, steps=0), main=replace(whole.main, batch=2))
+    assert dry_run(jepa)  # learns without words
 
 
 def test_a_refused_run_does_not_stand_in_the_way_of_its_correction(

@@ -65,6 +65,8 @@ class ScenePointDataset(Dataset):
     ) -> None:
         self.settings = settings or DataSettings()
         folders = [ScenePointFolder(r) for r in ([roots] if isinstance(roots, str | os.PathLike) else roots)]
+        self.roots = tuple(folder.root for folder in folders)
+        """The folders."""
         self.skipped: list[str] = []
         """What was left out, in words, each with its file."""
         self._scenes: list[SceneEntry] = []
@@ -130,6 +132,16 @@ class ScenePointDataset(Dataset):
     def scan_ids(self) -> list[str]:
         """The scan of every item; with ``single_views`` followed by ``#`` and the number of the view."""
         return [self._name(scene, view) for scene, view in self._items]
+
+    @property
+    def captioned_views(self) -> int:
+        """Number of views with a caption that says anything, of all scenes."""
+        return sum(len(s.captions.said(s.scan_id)) for s in self._scenes if s.captions is not None)
+
+    @property
+    def captioned_scenes(self) -> int:
+        """Number of scenes with a caption of the whole."""
+        return sum(bool(scene.scene_captions) for scene in self._scenes)
 
     def fingerprint(self) -> str:
         """sha256 of which scenes there are, in order: a saved position holds for the same alone."""

@@ -3,8 +3,40 @@
 from __future__ import annotations
 
 from poma3d.errors import SettingError
+from poma3d.scenepoint import ScenePointDataset
 from poma3d.scenepoint.folder import ScenePointFolder
-from poma3d.training.settings import PretrainSettings
+from poma3d.training.settings import PretrainSettings, StageSettings
+
+
+def check_targets(
+    settings: PretrainSettings, name: str, stage: StageSettings, dataset: ScenePointDataset
+) -> None:
+    """Views without a caption cost nothing and teach nothing: where none has one, alignment alone moves no weight.
+
+    Raises:
+        SettingError: the stage has no other objective, and its data no caption that it takes.
+    """
+    of_views, of_scenes = stage.alignment.view_weight > 0, stage.alignment.scene_weight > 0
+    pictures = bool(settings.image) and (of_views or of_scenes)
+    if stage.objective != "alignment" or stage.alignment.region_weight > 0 or pictures:
+        return
+    captioned: dict[str, int] = {}  # what the stage takes captions of, and how many have some
+    if of_views or (of_scenes and stage.single_views):  # a view taken as a scene has its own for both
+        captioned["view"] = dataset.captioned_views
+    if of_scenes and not stage.single_views:
+        captioned["scene"] = dataset.captioned_scenes
+    if settings.text and any(captioned.values()):
+        return
+    if not settings.text:
+        found = "there is no text tower"
+    elif not captioned:
+        found = "its weights of views and scenes are 0"
+    else:
+        found = f"no {' or '.join(captioned)} of {', '.join(map(str, dataset.roots))} has one"
+    raise SettingError(
+        f"{name} has nothing to learn from: it aligns with captions alone, and {found};"
+        f" docs/scenepoint.md says where captions lie, and --{name}.steps 0 leaves the stage out"
+    )
 
 
 def check_settling(settings: PretrainSettings) -> None:

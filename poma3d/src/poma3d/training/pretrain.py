@@ -38,7 +38,7 @@ from poma3d.towers.fgclip import FgClipImage, FgClipText
 from poma3d.towers.mini_text import MiniText, MiniTextConfig
 from poma3d.towers.vocabulary import Vocabulary
 from poma3d.training.checkpoint import checkpoints
-from poma3d.training.checks import check_settling
+from poma3d.training.checks import check_settling, check_targets
 from poma3d.training.log import Log
 from poma3d.training.model import Pretraining
 from poma3d.training.run_folder import VOCABULARY_FILE, keep_settings, refuse_other_settings
@@ -260,6 +260,8 @@ def open_stages(
         (name, stage, make_loader(settings, stage, data, accelerator))
         for name, stage, data in settings.stages()
     ]
+    for name, stage, loader in stages:
+        check_targets(settings, name, stage, loader.dataset)
     check_settling(settings)
     return stages
 
