@@ -214,6 +214,30 @@ def test_the_table_has_its_controls_and_goes_on_where_it_was(
     assert kept["checkpoints"][0]["weights_sha256"] == hashed
 
 
+def test_the_table_says_how_many_views_there_are(data: Path, run: Path, tmp_path: Path) -> None:
+    """And not how many are asked for: of fewer some are repeated to fill the number."""
+    small = write_tiny(tmp_path / "small", scenes=2, views=3)
+    rooms = write_tiny(tmp_path / "rooms", scenes=3, views=2)
+    shutil.copytree(small / "light_tiny", rooms / "light_small")
+    for number in range(2):
+        scene = rooms / "light_small" / f"scene{number:02d}.safetensors"
+        scene.rename(scene.with_name(f"other{number:02d}.safetensors"))
+    scenes = TableData([str(data)], {"small": str(rooms)}, 16, views=32, rooms=[str(rooms)])
+    table = make_table([Row("a", (str(run),))], scenes, tmp_path / "kept", random_seeds=0)
+    text = markdown(table)
+    assert "8 held-out scenes of 4 views, 2 categories" in text
+    assert "5 single rooms of up to 3 views;" in text
+    assert "small (5 scenes, 12 views)" in text
+    # tables from before these numbers stood in them read as they did
+    for name in ("views_of_scenes", "views_of_rooms"):
+        del table["data"][name]
+    assert "8 held-out scenes of 32 views, 2 categories" in markdown(table)
+    fewer = make_table(
+        [Row("a", (str(run),))], TableData([str(data)], {}, 16, views=2), tmp_path / "kept", random_seeds=0
+    )
+    assert "8 held-out scenes of 2 views, 2 categories" in markdown(fewer)
+
+
 def test_wrong_tables_are_refused(data: Path, run: Path, tmp_path: Path) -> None:
     scenes = TableData([str(data)], {}, 16, views=2)
     with pytest.raises(SettingError, match="names of their own"):

@@ -235,15 +235,17 @@ def make_table(
         "data": {
             "validation_scenes": len(data.validation.dataset),
             "views": data.views,
+            "views_of_scenes": _range(data.validation.dataset.different_views),
             "size": data.size,
             "categories": len(data.validation.dataset.categories),
             "room_types": len(data.validation.dataset.room_types),
             "rooms": 0 if data.rooms is None else len(data.rooms.dataset),
             "room_views": 0 if data.rooms is None else data.rooms.dataset.settings.views,
+            "views_of_rooms": [0, 0] if data.rooms is None else _range(data.rooms.dataset.different_views),
             "transfer": {
                 name: {
                     "scenes": len(suite.dataset),
-                    "views": suite.dataset.settings.views * len(suite.dataset),
+                    "views": sum(suite.dataset.different_views),
                 }
                 for name, suite in data.transfer.items()
             },
@@ -264,6 +266,11 @@ def open_checkpoint(checkpoint: str) -> tuple[PointMapEncoder, TextTower | None]
     except SettingError:  # none is known
         text = None
     return encoder, text
+
+
+def _range(numbers: Sequence[int]) -> list[int]:
+    """The least and the most."""
+    return [min(numbers), max(numbers)]
 
 
 def _everywhere(name: str, measured: Sequence[Mapping[str, Measure]]) -> bool:

@@ -58,9 +58,13 @@ def markdown(table: Mapping[str, Any]) -> str:
     )
     lines += [
         "",
-        f"{data['validation_scenes']} held-out scenes of {data['views']} views, {data['categories']} categories,"
-        f" {data['room_types']} room types; "
-        + (f"{data['rooms']:,} single rooms of {data['room_views']} views; " if data.get("rooms") else "")
+        f"{data['validation_scenes']} held-out scenes of {_views(data, 'views_of_scenes', 'views')},"
+        f" {data['categories']} categories, {data['room_types']} room types; "
+        + (
+            f"{data['rooms']:,} single rooms of {_views(data, 'views_of_rooms', 'room_views')}; "
+            if data.get("rooms")
+            else ""
+        )
         + "probes learn on the even scenes and are scored on the odd ones"
         + (f"; transfer, of the same probes: {moved}" if moved else "")
         + ". Perfect labels: one who knows the categories and the room of every view, and finds scenes by the names in"
@@ -68,6 +72,12 @@ def markdown(table: Mapping[str, Any]) -> str:
         " seeds.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _views(data: Mapping[str, Any], found: str, asked: str) -> str:
+    """How many views there are, where the table says it; older tables say how many were asked for."""
+    least, most = data.get(found, (data[asked], data[asked]))
+    return f"{most} views" if least == most else f"up to {most} views"
 
 
 def _cell(measure: Mapping[str, Any] | None) -> str:

@@ -134,6 +134,11 @@ class ScenePointDataset(Dataset):
         return [self._name(scene, view) for scene, view in self._items]
 
     @property
+    def different_views(self) -> list[int]:
+        """Of each scene the different views that a draw holds: those of its file, at most as many as asked for."""
+        return [min(file.views, self.settings.views) for file in self._files]
+
+    @property
     def captioned_views(self) -> int:
         """Number of views with a caption that says anything, of all scenes."""
         return sum(len(s.captions.said(s.scan_id)) for s in self._scenes if s.captions is not None)
