@@ -48,7 +48,7 @@ class FrozenBackbone:
         device: as torch names it, or ``auto``: a GPU where there is one.
 
     Raises:
-        SettingError: an output, precision or device there is not.
+        SettingError: an output, precision or device there is not, or something that is no encoder.
         FileError: the weights cannot be loaded.
     """
 
@@ -72,10 +72,16 @@ class FrozenBackbone:
         """Where it runs."""
         self.precision = _precision(precision, self.device)
         """``float32`` or ``bf16``."""
-        if not isinstance(encoder, PointMapEncoder):
+        if isinstance(encoder, str | os.PathLike):
             from poma3d.checkpoints import load_encoder
 
             encoder = load_encoder(encoder)
+        elif not isinstance(encoder, PointMapEncoder):
+            raise SettingError(
+                "a backbone takes a name, a file or a folder (a string or a path) that load_encoder takes, or a"
+                f" PointMapEncoder itself, found a {type(encoder).__name__}; PointMapEncoder.from_weights makes one of"
+                " your own weights of that architecture"
+            )
         self.config = encoder.config
         """The encoder's shape."""
         self.weights_sha256 = encoder.weights_sha256()

@@ -181,6 +181,13 @@ def test_no_feature_is_silently_no_number(backbone: FrozenBackbone) -> None:
         backbone.encode(points, valid)
 
 
+@pytest.mark.parametrize("wrong", [torch.nn.Linear(3, 4), None, 7, b"poma3d-mini"])
+def test_what_is_no_encoder_is_named(wrong: object) -> None:
+    said = rf"takes a name, a file or a folder .*or a PointMapEncoder.*, found an? {type(wrong).__name__}"
+    with pytest.raises(SettingError, match=said):
+        FrozenBackbone(wrong, device="cpu")  # pyright: ignore[reportArgumentType]
+
+
 def test_bad_input_is_named(backbone: FrozenBackbone, tmp_path) -> None:
     points, valid = views(2)
     with pytest.raises(SettingError, match="size=32"):
