@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from benchmarks.machine import cores
 from poma3d.errors import EpisodeError, SettingError, UserError
 from poma3d.files import DISK_FULL
+from poma3d.warning_lines import warning_lines
 
 Job = tuple[str, str]
 """(scene_id, episode_id) of one episode."""
@@ -285,6 +286,7 @@ class _Pool:
         self._feed(successor)
 
 
+@warning_lines()
 def _work(pipe: connection.Connection, factory: RunnerFactory) -> None:
     """The life of a worker: jobs in, (kind, content) out, until it is told None or the pipe closes.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from envs.episodes.locate import PROCEDURAL_PREFIX, locate_scene, scene_name
 from envs.scenes.scene import Scene
 from envs.simulators.open import SceneSpec
-from poma3d.errors import EpisodeError, SettingError
+from poma3d.errors import EpisodeError, SceneWarning, SettingError
 
 
 def scene_id_of(spec: SceneSpec) -> str:
@@ -121,7 +121,7 @@ class GivenScenes:
             episode_file: what the episodes were read from; scenes are looked for beside it.
 
         Warns:
-            UserWarning: which scene runs in the place of which file.
+            SceneWarning: which scene runs in the place of which file.
         """
         for scene_id, own in meant.items():
             if isinstance(self._specs[own], Scene) or _alike(own, [scene_id]):
@@ -135,7 +135,7 @@ class GivenScenes:
                 warnings.warn(
                     f"the episodes of {scene_id} run in {own}, chosen by its file name alone; the scene that"
                     f" they name is there too, {theirs}",
-                    UserWarning,
+                    SceneWarning,
                     stacklevel=4,
                 )
 

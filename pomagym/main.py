@@ -30,6 +30,7 @@ from typing import Any, get_args
 
 from poma3d.errors import UserError
 from poma3d.files import DISK_FULL
+from poma3d.warning_lines import warning_lines
 from pomagym.quiet_help import quiet
 
 COMMANDS: dict[str, str] = {
@@ -67,6 +68,7 @@ examples:
   pomagym view results/oracle"""
 
 
+@warning_lines()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -16,7 +16,7 @@ from envs.episodes.locate import scene_name
 from envs.pointnav import PointNavEnv
 from envs.scenes.mesh import save_scene
 from envs.task_source import open_source
-from poma3d.errors import FileError, SettingError, UserError
+from poma3d.errors import FileError, SceneWarning, SettingError, UserError
 
 
 def episodes_of(file: Path, *scene_ids: str, by_scene: bool = False) -> Path:
@@ -160,7 +160,7 @@ def test_habitats_files_run_in_copies_of_their_scenes(
 
 def test_a_scene_in_the_place_of_another_that_is_there_is_told(scans: Path) -> None:
     file = episodes_of(scans / "rep.json.gz", R0)
-    with pytest.warns(UserWarning, match=rf"episodes of {R0} run in {R1}, .* by its file name alone"):
+    with pytest.warns(SceneWarning, match=rf"episodes of {R0} run in {R1}, .* by its file name alone"):
         assert chosen(R1, file) == {R0: R1}
 
 

@@ -12,6 +12,7 @@ an island must also have a share of the largest one's area, or agents would star
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -93,22 +94,28 @@ def pointnav_episode(
     settings = settings or PointNavSettings()
     surface = simulator.surface
     rng = episode_generator(seed, index)
+    unfit: Counter[str] = Counter()
     for _ in range(settings.max_goals):
         goal = surface.random_navigable_point(rng)
         starts = np.stack([surface.random_navigable_point(rng) for _ in range(_STARTS_PER_GOAL)])
         luck = rng.random(_STARTS_PER_GOAL)
         rotation = random_rotation(rng)
         if not on_ground(surface, goal[None], settings.ground)[0]:
+            unfit["off the ground"] += _STARTS_PER_GOAL
             continue
         near = np.abs(starts[:, 1] - goal[1]) <= _STOREY
         distances = surface.geodesic_distance(starts, goal[None])
         straight = np.linalg.norm(starts - goal, axis=1)
-        for which in np.flatnonzero(near & np.isfinite(distances)):
+        connected = near & np.isfinite(distances)
+        unfit["not connected on one storey"] += int((~connected).sum())
+        for which in np.flatnonzero(connected):
             distance = float(distances[which])
             if not settings.min_distance <= distance <= settings.max_distance:
+                unfit["too far" if distance > settings.max_distance else "too near"] += 1
                 continue
             ratio = distance / max(float(straight[which]), 1e-9)
             if luck[which] >= keep_probability(ratio, settings):
+                unfit["almost straight"] += 1
                 continue
             return Episode(
                 episode_id=str(index),
@@ -119,11 +126,14 @@ def pointnav_episode(
                 info={"geodesic_distance": distance, "difficulty": difficulty(distance)},
             )
     pairs = settings.max_goals * _STARTS_PER_GOAL
+    counts = ", ".join(f"{count} {why}" for why, count in unfit.most_common() if count)
     raise EpisodeError(
-        f"{simulator.scene_id}: none of {pairs} pairs of points suits: a shortest path of"
+        f"{simulator.scene_id}: none of {pairs} pairs of points suits ({counts}): a shortest path of"
         f" {settings.min_distance:g} to {settings.max_distance:g} m around something (ratio at least"
         f" {settings.trivial_ratio:g}) is asked for, on islands of at least {settings.ground.min_radius:g} m"
-        " radius; allow other distances or a lower trivial_ratio"
+        " radius; is the up axis y, and the unit metres? If so, allow other distances or a lower trivial_ratio"
+        " (PointNavSettings), on the command line with pomagym episodes generate --max-distance 100 --ratio 1,"
+        " whose --out is what pomagym run takes as --episodes"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.scenes.datasets.conventions import belongs_to_scans, frame_by_convention
+from envs.scenes.datasets.conventions import belongs_to_scans, frame_by_convention, warn_if_on_its_side
 from envs.scenes.datasets.stage import Stage, stage_of
 from envs.scenes.gltf import GltfFile
 from envs.scenes.ply import read_ply
@@ -83,6 +83,7 @@ def load_scene(
 
     Warns:
         UserWarning: the objects of its data set are there, but in a form that is not read.
+        SceneWarning: nothing says which way is up, and it stands higher than houses do.
     """
     scene_id = scene_id or os.fspath(path)
     mesh_path = Path(path)
@@ -99,12 +100,13 @@ def load_scene(
     _check_file(mesh_path)
     stage = stage_of(mesh_path, stage_config)
     mesh = _read_mesh(mesh_path, scene_id)
-    transform = world_from_file(axes_of(stage, mesh.bounds()), stage.origin or mesh_path)
+    axes = axes_of(stage, mesh.bounds())
+    transform = world_from_file(axes, stage.origin or mesh_path)
     vertices, triangles, node_of = _in_world(mesh, transform)
     instances, rooms, instance_ids = _objects(
         stage, mesh, transform, (vertices, triangles, node_of), semantics
     )
-    return Scene(
+    scene = Scene(
         scene_id=scene_id,
         vertices=vertices,
         triangles=triangles,
@@ -113,6 +115,9 @@ def load_scene(
         rooms=rooms,
         metadata={"source": os.fspath(mesh_path)},
     )
+    if not axes and stage.origin is None and stage.navmesh is None:
+        warn_if_on_its_side(scene.bounds, mesh_path)
+    return scene
 
 
 def axes_of(stage: Stage, bounds: np.ndarray | None = None) -> Mapping[str, Any]:

@@ -7,12 +7,15 @@ what lies beside it), or the ``.navmesh`` beside it, which always is y-up, only 
 
 from __future__ import annotations
 
+import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from poma3d.errors import FileError
+from envs.scenes.stage_config import STAGE_SUFFIX
+from poma3d.errors import FileError, SceneWarning
 
 Z_UP: dict[str, Any] = {"up": [0, 0, 1], "front": [0, 1, 0]}
 """Stage attributes of Matterport's and Gibson's scans."""
@@ -29,6 +32,8 @@ _SCAN_FOLDERS |= {"habitat_test_scenes", "mp3d_example", "gibson_train_val", "re
 _SCAN_FILES = (".house", ".scn", ".ids")
 _MARGIN = 0.5
 """A navmesh may reach this much farther than its mesh, metres."""
+_TALL = 6.0
+"""Few indoor scenes are higher, metres: two storeys with their roof."""
 
 
 def belongs_to_scans(mesh: Path) -> bool:
@@ -69,3 +74,26 @@ def fits(navmesh: Path, bounds: np.ndarray) -> bool:
     except FileError:
         return False
     return bool((own >= bounds[0] - _MARGIN).all() and (own <= bounds[1] + _MARGIN).all())
+
+
+def warn_if_on_its_side(bounds: np.ndarray, mesh: Path) -> None:
+    """Ask about the axes of a mesh that stands higher than houses do, and higher than it is wide or deep.
+
+    A mesh whose z points up, taken for y-up, is walked on its walls, and all seems well.
+
+    Args:
+        bounds: (2, 3) lowest and highest corner in the world, y up, metres.
+        mesh: its file, about whose axes nothing says anything.
+
+    Warns:
+        SceneWarning: the question, and how to answer it.
+    """
+    width, height, depth = bounds[1] - bounds[0]
+    if height > _TALL and height > min(width, depth):
+        config = mesh.with_suffix("").name + STAGE_SUFFIX
+        warnings.warn(
+            f"{mesh} is {height:.1f} m tall and {width:.1f} m by {depth:.1f} m wide; is its up axis y, and its"
+            f" unit metres? A file {config} beside it says which, such as {json.dumps(Z_UP)} for z",
+            SceneWarning,
+            stacklevel=4,
+        )

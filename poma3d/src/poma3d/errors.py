@@ -40,3 +40,7 @@ class EpisodeError(UserError):
 
 class MissingDependencyError(UserError):
     """An optional part is not installed; the message holds the command that installs it."""
+
+
+class SceneWarning(UserWarning):
+    """A scene can be used, but may not be what was meant; the message says why, and what would settle it."""
