@@ -59,6 +59,8 @@ class Generate:
     """Folder that scene paths are below; the file then names the scenes by their path in it."""
     by_scene: bool = False
     """Write a file for each scene into content/ beside the main one."""
+    overwrite: bool = False
+    """Replace a file of other episodes; one of the same episodes is never in the way."""
     json: bool = False
     """Print what was written as JSON, alone on standard output."""
 
@@ -131,7 +133,13 @@ def _generate(config: Generate) -> int:
     categories = None
     if config.task == "objectnav":
         categories = category_tables(config.categories or HM3D_CATEGORIES)
-    files = write_episodes(config.out, episodes, categories=categories, by_scene=config.by_scene)
+    files = write_episodes(
+        config.out,
+        episodes,
+        categories=categories,
+        by_scene=config.by_scene,
+        overwrite=config.overwrite,
+    )
     distances = [episode.geodesic_distance or 0.0 for episode in episodes]
     if config.json:
         written = {"files": [str(file) for file in files], "episodes": len(episodes), "scenes": len(scenes)}

@@ -264,10 +264,7 @@ class EpisodeDataset:
             if self._unique_ids:
                 refuse_repeated_ids(file.episodes, part)
             self._categories = self._categories or file.categories
-            chosen = file.episodes
-            if self._choose is not None:
-                chosen = of_chosen_scenes(chosen, self._choose, part)
-            self._loaded[index] = chosen
+            self._loaded[index] = of_chosen_scenes(file.episodes, self._choose, part)
             while len(self._loaded) > _LOADED_FILES:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(index)
@@ -396,6 +393,7 @@ def write_episodes(
     *,
     categories: Categories | None = None,
     by_scene: bool = False,
+    overwrite: bool = True,
 ) -> list[Path]:
     """Write a data set that habitat-lab loads.
 
@@ -405,24 +403,34 @@ def write_episodes(
         categories: tables of an ObjectNav data set.
         by_scene: write one file a scene into ``content/`` beside ``path``, which then holds no episode
             itself.
+        overwrite: replace files that hold anything else; otherwise nothing is written where there is one.
 
     Returns:
         The files written.
 
     Raises:
-        SettingError: no episodes, or two scenes of one file name with ``by_scene``.
+        SettingError: no episodes, two scenes of one file name with ``by_scene``, or a file that is kept.
         FileError: a file cannot be written.
     """
     path = Path(path)
     if not len(episodes):
         raise SettingError(f"there are no episodes to write to {path}")
-    if not by_scene:
-        write_bytes(path, encode(EpisodeFile(tuple(episodes), categories)))
-        return [path]
+    files = {path: tuple(episodes)} if not by_scene else _by_scene(path, episodes)
+    packed = {file: encode(EpisodeFile(listed, categories)) for file, listed in files.items()}
+    for file, data in packed.items():
+        if not overwrite and os.path.lexists(file) and _content(file) != data:
+            raise SettingError(f"{file} holds something else; name another --out, or give --overwrite")
+    for file in reversed(packed):  # the main file, which names the others, comes last
+        write_bytes(file, packed[file])
+    return list(packed)
+
+
+def _by_scene(path: Path, episodes: Sequence[Episode]) -> dict[Path, tuple[Episode, ...]]:
+    """The main file, without episodes, and one file a scene in ``content/`` beside it."""
     scenes: dict[str, list[Episode]] = {}
     for episode in episodes:
         scenes.setdefault(episode.scene_id, []).append(episode)
-    files: dict[Path, list[Episode]] = {}
+    files: dict[Path, tuple[Episode, ...]] = {path: ()}
     for scene_id, listed in scenes.items():
         name = scene_name(scene_id).replace(":", "_")
         target = path.parent / "content" / f"{name}.json.gz"
@@ -430,8 +438,12 @@ def write_episodes(
             raise SettingError(
                 f"two scenes are called {name!r}; they cannot share {target}: write one file instead"
             )
-        files[target] = listed
-    for target, listed in files.items():
-        write_bytes(target, encode(EpisodeFile(tuple(listed), categories)))
-    write_bytes(path, encode(EpisodeFile((), categories)))
-    return [path, *files]
+        files[target] = tuple(listed)
+    return files
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None

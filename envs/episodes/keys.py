@@ -24,13 +24,15 @@ def episode_keys(episodes: Sequence[Episode]) -> Iterator[EpisodeKey]:
 
 
 def of_chosen_scenes(
-    episodes: Sequence[Episode], choose: SceneFilter, path: str | os.PathLike[str]
-) -> tuple[Episode, ...]:
-    """The episodes of a file that is called like a scene, less those of other scenes.
+    episodes: Sequence[Episode], choose: SceneFilter | None, path: str | os.PathLike[str]
+) -> Sequence[Episode]:
+    """The episodes of a file that is called like a scene, less those of other scenes; all of them without a choice.
 
     Raises:
         FileError: none is left.
     """
+    if choose is None:
+        return episodes
     ids = dict.fromkeys(episode.scene_id for episode in episodes)
     kept = choose(ids.keys())
     if not kept:
