@@ -53,8 +53,8 @@ class Generate:
     max_distance: float = 30.0
     """Shortest path at most this long, metres."""
     ratio: float | None = None
-    """Ways with a smaller ratio of shortest path to straight line are kept only now and then; default 1.1,
-    for objectnav 1.05."""
+    """Ways with a smaller ratio of shortest path to straight line are kept only now and then, in pointnav straight
+    ones never; 1 keeps them all, as an empty hall needs. Default 1.1, for objectnav 1.05."""
     scenes_dir: Path | None = None
     """Folder that scene paths are below; the file then names the scenes by their path in it."""
     by_scene: bool = False
@@ -162,6 +162,10 @@ def _episodes_of(config: Generate, scene: str, progress: Callable[[int], None]) 
     distances: dict[str, Any] = {"min_distance": config.min_distance, "max_distance": config.max_distance}
     if config.ratio is not None:
         distances["ratio"] = config.ratio
+    if (
+        config.ratio is not None and config.ratio <= 1
+    ):  # 0, since rounding puts straight ways on both sides of 1
+        distances |= {"ratio": 0.0, "trivial_ratio": 0.0}
     objectnav = config.task == "objectnav"
     agent = agent_preset(config.agent or ("objectnav-hm3d" if objectnav else "pointnav-gibson"))
     simulator = open_simulator(scene, agent, scenes_dir=config.scenes_dir)
