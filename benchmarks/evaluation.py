@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.folder_lock import locked
-from benchmarks.navigation_run import NavigationRun, check_settings, list_jobs
+from benchmarks.navigation_run import NavigationRun, check_settings, list_jobs, spelled_as
 from benchmarks.navigation_runner import UNRECORDED, NavigationRunnerFactory, Recordings
-from benchmarks.results import ResultsFolder, read_episodes
+from benchmarks.results import CONFIG_FILE, ResultsFolder, read_config, read_episodes
 from benchmarks.workers import Job, Misfortune, Outcome, run_jobs
 from policies.loading import policy_weights_sha256
 from poma3d.errors import EpisodeError, SettingError
@@ -70,6 +70,8 @@ def evaluate(
     """
     if videos < 0:
         raise SettingError(f"the number of videos must be at least 0, found {videos}")
+    if not overwrite:
+        run = spelled_as(run, read_config(Path(folder) / CONFIG_FILE))
     check_settings(run)
     with locked(folder):
         return _evaluate(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,31 @@ class NavigationRun:
             config["policy_sha256"] = own
         config["scenes"] = _scene_digests(self)
         return config
+
+
+def spelled_as(run: NavigationRun, config: Mapping[str, Any] | None) -> NavigationRun:
+    """The run with its paths written as in the settings of an earlier one, where they are the same.
+
+    Settings, and the scene ids of generated episodes, hold paths as a person wrote them; so the same run, begun from
+    another spelling, goes on as it was begun.
+    """
+    theirs = {name: (config or {}).get(name) for name in ("scene", "episodes", "navmesh", "scenes_dir")}
+    same = {
+        name: path
+        for name, path in theirs.items()
+        if isinstance(path, str) and _same_place(path, getattr(run, name))
+    }
+    return replace(run, **same)
+
+
+def _same_place(first: str, second: Any) -> bool:
+    """Whether two paths are one place that exists. A link to a file is another place: other files lie beside it."""
+    if not isinstance(second, str) or not os.path.exists(first) or not os.path.exists(second):
+        return False
+    if os.path.isdir(first):
+        return os.path.realpath(first) == os.path.realpath(second)
+    places = [(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) for path in (first, second)]
+    return places[0] == places[1]
 
 
 def make_environment(run: NavigationRun, size: int | None = None) -> Any:

@@ -30,6 +30,9 @@ Record = dict[str, Any]
 NOT_MEASURED = frozenset({"episode_id", "scene_id", "policy", "seed"})
 """Fields of a record that name the episode; the numbers among the others are its measures."""
 
+CONFIG_FILE = "config.json"
+"""What the settings of a results folder are written to."""
+
 RESAMPLES = 2000
 """Bootstrap resamples behind an interval."""
 
@@ -76,9 +79,9 @@ class ResultsFolder:
         self.sha256 = config_sha256(config)
         self.episodes_path = self.folder / "episodes.jsonl"
         self.records: list[Record] = []
-        self._config_path = self.folder / "config.json"
+        self._config_path = self.folder / CONFIG_FILE
         if not overwrite and (self.episodes_path.exists() or self._config_path.exists()):
-            found = _read_config(self._config_path)
+            found = read_config(self._config_path)
             same = found is not None and config_sha256(found) == self.sha256
             if same and resume:
                 self.records = read_episodes(self.episodes_path, mend=True)
@@ -164,7 +167,7 @@ class ResultsFolder:
         if not self.folder.is_dir():
             return
         try:
-            for name in ("episodes.jsonl", "config.json", "summary.json", "recording.rrd", "index.html"):
+            for name in ("episodes.jsonl", CONFIG_FILE, "summary.json", "recording.rrd", "index.html"):
                 (self.folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise FileError(self.folder / name, f"cannot be removed ({error.strerror})") from error
@@ -243,7 +246,12 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _read_config(path: Path) -> dict[str, Any] | None:
+def read_config(path: Path) -> dict[str, Any] | None:
+    """The settings in a `config.json`; None where there is no such file, or it holds none.
+
+    Raises:
+        FileError: it cannot be read as JSON.
+    """
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from flat_room import room_scene
+from flat_room import room_episode, room_scene
 
 from benchmarks.evaluation import by_scene, evaluate
 from benchmarks.navigation_run import NavigationRun, episode_source, height_and_width, list_jobs
 from benchmarks.navigation_runner import NavigationRunnerFactory, job_name
 from benchmarks.results import read_episodes
 from benchmarks.workers import run_jobs
+from envs.episodes import write_episodes
 from envs.scenes.houses import GENERATOR_VERSION
 from envs.scenes.mesh import save_scene
 from policies.loading import open_policy
@@ -97,6 +98,42 @@ def test_a_finished_run_is_not_run_again(tmp_path, house):
     assert not seen
     evaluate(run, tmp_path, on_episode=seen.append, resume=False)
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("episodes", [3, "val.json.gz"])
+def test_another_spelling_of_the_same_paths_is_the_same_run(tmp_path, house, monkeypatch, episodes):
+    monkeypatch.chdir(Path(house).parent)
+    if isinstance(episodes, str):
+        write_episodes(
+            episodes, [replace(room_episode(), episode_id=str(n), scene_id=house) for n in range(3)]
+        )
+    settings = {"policy": "random", "size": (6, 8), "max_steps": 10}
+    short = NavigationRun("room.glb", episodes, **settings)
+    whole = evaluate(short, tmp_path / "whole")
+    evaluate(short, tmp_path / "cut")
+    lines = (tmp_path / "cut" / "episodes.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "cut" / "episodes.jsonl").write_text("".join(lines[:2]))
+    config = (tmp_path / "cut" / "config.json").read_bytes()
+
+    spelled = episodes if isinstance(episodes, int) else f"../{Path.cwd().name}/{episodes}"
+    seen = []
+    resumed = evaluate(NavigationRun(house, spelled, **settings), tmp_path / "cut", on_episode=seen.append)
+    assert len(seen) == 1
+    assert (tmp_path / "cut" / "config.json").read_bytes() == config
+    assert resumed.summary["config_sha256"] == whole.summary["config_sha256"]
+    both = [read_episodes(tmp_path / name / "episodes.jsonl") for name in ("whole", "cut")]
+    assert [untimed(record) for record in both[0]] == [untimed(record) for record in both[1]]
+
+
+def test_another_scene_or_a_link_to_one_is_another_setting(tmp_path, house):
+    evaluate(NavigationRun(house, 1, size=(6, 8), max_steps=2), tmp_path / "out")
+    (tmp_path / "copy.glb").symlink_to(house)
+    copied = tmp_path / "room.glb"
+    copied.write_bytes(Path(house).read_bytes())
+    for other in (tmp_path / "copy.glb", copied):
+        with pytest.raises(SettingError, match="results of other settings"):
+            evaluate(NavigationRun(str(other), 1, size=(6, 8), max_steps=2), tmp_path / "out")
+    evaluate(NavigationRun(str(copied), 1, size=(6, 8), max_steps=2), tmp_path / "out", overwrite=True)
 
 
 def test_settings_that_decide_nothing_do_not_change_the_hash_and_others_do(house):
