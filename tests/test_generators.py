@@ -117,6 +117,13 @@ def test_impossible_wishes_end_with_a_reason() -> None:
         generate_pointnav(room_simulator(), 1, seed=-1)
 
 
+def test_counts_are_whole_numbers_of_any_type() -> None:
+    assert len(generate_pointnav(room_simulator(), np.int64(2))) == 2  # type: ignore[arg-type]
+    for bad in ("2", 2.0, True):
+        with pytest.raises(SettingError, match="whole number of at least 1, found"):
+            generate_pointnav(room_simulator(), bad)  # type: ignore[arg-type]
+
+
 def test_generated_sequences_make_only_what_is_asked_for() -> None:
     asked: list[tuple[str, int]] = []
 

@@ -9,7 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from envs.episodes.episode import Episode
+from envs.setting_types import whole_number
 from poma3d.errors import SettingError
+
+_COUNT = "the number of episodes"
 
 
 def generate(
@@ -20,7 +23,7 @@ def generate(
     Raises:
         SettingError: a count below 1.
     """
-    _check_count(count)
+    count = whole_number(_COUNT, count, least=1)
     episodes = []
     for index in range(count):
         episodes.append(make(index))
@@ -42,8 +45,7 @@ class GeneratedEpisodes(Sequence[Episode]):
     """
 
     def __init__(self, count: int, scene_ids: Sequence[str], make: Callable[[str, int], Episode]) -> None:
-        _check_count(count)
-        self._count = count
+        self._count = whole_number(_COUNT, count, least=1)
         self._scene_ids = list(scene_ids)
         self._make = make
         self._made: dict[int, Episode] = {}
@@ -82,8 +84,3 @@ def episode_generator(seed: int, index: int) -> np.random.Generator:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise SettingError(f"seed must be a whole number of at least 0, found {seed!r}")
     return np.random.default_rng((int(seed), index))
-
-
-def _check_count(count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise SettingError(f"the number of episodes must be a whole number of at least 1, found {count!r}")
