@@ -99,6 +99,20 @@ def test_pretraining_learns_to_find_scenes(data: Path, tmp_path: Path) -> None:
     assert log[2]["rank_patches"] > 3
 
 
+def test_the_log_says_how_hard_poma_jepa_pulls(data: Path, tmp_path: Path) -> None:
+    pulls = []
+    for weight in (1.0, 10.0):
+        recipe = settings(data, tmp_path / str(weight))
+        recipe = replace(recipe, jepa=replace(recipe.jepa, weight=weight))
+        pretrain(replace(recipe, main=replace(recipe.main, steps=1)))
+        pulls.append(read_log(tmp_path / str(weight) / "main")[0]["gradient_jepa"])
+    assert pulls[0] > 0
+    assert pulls[1] == pytest.approx(10 * pulls[0], rel=1e-4)
+    recipe = settings(data, tmp_path / "alone")
+    pretrain(replace(recipe, main=replace(recipe.main, objective="alignment", steps=1)))
+    assert "gradient_jepa" not in read_log(tmp_path / "alone" / "main")[0]
+
+
 def test_lora_trains_adapters_alone_and_leaves_merged_weights(data: Path, tmp_path: Path) -> None:
     fast = OptimiserSettings(learning_rate=1e-2, ema_start=0.0)
     recipe = settings(data, tmp_path / "run", lora=True)

@@ -96,7 +96,8 @@ class Pretraining(nn.Module):
             batch: the scenes.
             masks: ``keep`` and ``masked`` patches (see `poma3d.objectives.masks`); without POMA-JEPA the patches that
                 are seen alone; None sees all.
-            monitor: also measure how spread the features are.
+            monitor: also measure how spread the features are, and how hard POMA-JEPA pulls at the context encoder
+                (``gradient_jepa``, to be held against the step's ``gradient_norm``).
         """
         keep, masked = masks or (None, None)
         if self.jepa is None or keep is None or masked is None:
@@ -122,6 +123,8 @@ class Pretraining(nn.Module):
                     masked=masked,
                 )
             )
+            if monitor and torch.is_grad_enabled():
+                metrics["gradient_jepa"] = _gradient_norm(loss_jepa, self.context_encoder)
             loss, metrics = loss + loss_jepa, {**metrics, **metrics_jepa}
         if monitor:
             metrics["rank_views"] = effective_rank(features.cls)
@@ -178,6 +181,14 @@ class Pretraining(nn.Module):
                 words=self.text.encode(self.categories).to(device),
             )
         return aligned
+
+
+def _gradient_norm(loss: Tensor, module: nn.Module) -> Tensor:
+    """The length of a loss's gradient on the weights of a module that train; the graph stays for the step."""
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    found = [gradient.float().norm() for gradient in gradients if gradient is not None]
+    return torch.stack(found).norm() if found else loss.new_zeros(())
 
 
 def draw_seen(encoder: PointMapEncoder, share: float, V: int, seeds: list[list[int]]) -> Masks:
