@@ -20,8 +20,13 @@ _LIMITS = """\
 - Its text tower knows the sentences of `pomagym scenes export`; free language is spelled out in bytes and mostly not
   understood.
 - Patches were aligned with the words for the categories they show, and rooms are named in the captions: the probes
-  say what the features hold, not what arises without labels. One seed{untimed}.
+  say what the features hold, not what arises without labels.
+- One seed: intervals are over scenes, and another training differs by more{untimed}.
 - It is small and no substitute for POMA-3D's published weights; none of its numbers can be compared with the paper's.
+{jepa}"""
+_WEIGHT_ONE = """\
+- POMA-JEPA's gradient on the encoder was about a hundredth of alignment's, at its weight of 1: read these weights as
+  alignment's. `docs/pretraining.md` says what larger weights do.
 """
 
 
@@ -131,7 +136,11 @@ def card(facts: Mapping[str, Any], table: Mapping[str, Any], row: str) -> str:
             markdown(table),
             "## Limits",
             "",
-            _LIMITS.format(size=encoder["image_size"], untimed=untimed),
+            _LIMITS.format(
+                size=encoder["image_size"],
+                untimed=untimed,
+                jepa=_WEIGHT_ONE if facts["recipe"].get("jepa", {}).get("weight") == 1 else "",
+            ),
             "## Licence",
             "",
             "MIT, as the project. No scene of others was trained on.",
