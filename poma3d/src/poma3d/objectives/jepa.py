@@ -14,7 +14,8 @@ Differences from the paper (which states the idea, the averaged target encoder a
 - Masks: `poma3d.objectives.masks`.
 - Targets are normalised per token without learned weights, as I-JEPA does, so that the loss has no scale to shrink.
 - Reduction: the mean over tokens and channels, half of each direction, so that a loss of weight 1 stands beside
-  InfoNCE at its own size whatever the width. The squared L2 distance is C times as large.
+  InfoNCE at its own size whatever the width. Its gradient does not: on the encoder `mini` it is a hundredth of
+  alignment's (docs/pretraining.md). The squared L2 distance is C times as large.
 - Sets: all masked tokens of a scene's views form one set (``sets="scene"``), because the paper speaks of
   consistency across views; ``"view"`` compares each view on its own.
 - Patches without one valid point take no part in the sets.

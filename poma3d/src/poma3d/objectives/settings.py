@@ -77,7 +77,7 @@ class JepaSettings:
     """
 
     weight: float = 1.0
-    """Weight of the loss beside alignment."""
+    """Weight of the loss beside alignment; the log's gradient_jepa says how hard it pulls at the encoder."""
     loss: Literal["chamfer", "smooth_l1"] = "chamfer"
     """``chamfer`` compares sets; ``smooth_l1`` patch by patch, the ablation."""
     sets: Literal["scene", "view"] = "scene"
