@@ -1,8 +1,8 @@
 """Attention of patches and words: torch's fused one, on a CPU always in float32.
 
 torch's fused attention on a CPU has a slow backward pass in bfloat16: 17 ms forth and back for 64 views of 33 tokens
-and 3 heads of 64, 7 in float32 (one core of an AMD EPYC, torch 2.13). So there bfloat16 queries, keys and values become float32 for
-the attention alone, which is no less exact.
+and 3 heads of 64, 7 in float32 (one core of an AMD EPYC, torch 2.13). So there bfloat16 queries, keys and values become
+float32 for the attention alone, which is no less exact.
 
 Shapes: N sequences, h heads, T tokens, d channels of a head.
 """
