@@ -7,24 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_backbone import TINY, views
 
 from agent.backbone import FrozenBackbone
 from poma3d.checkpoints import save_encoder
 from poma3d.encoder import PointMapEncoder
-from poma3d.encoder_config import EncoderConfig
 from poma3d.errors import FileError, SettingError
-
-TINY = EncoderConfig(
-    image_size=32, patch_size=8, width=48, depth=2, heads=3, mlp_width=96, embedding=40, activation="gelu"
-)
-
-
-def views(count: int, size: int = 32, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    draws = np.random.default_rng(seed)
-    points = draws.normal(0, 3, (count, size, size, 3)).astype(np.float32)
-    valid = draws.random((count, size, size)) < 0.8
-    points[~valid] = 0
-    return points, valid
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from flat_room import room_env, room_episode, room_simulator
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
-from test_backbone import TINY
+from tiny_backbone import TINY
 
 from agent.backbone import FrozenBackbone
 from agent.encoded_vec_env import EncodedVecEnv, encoded_space

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from flat_room import room_env, room_episode
-from test_backbone import TINY
+from tiny_backbone import TINY
 
 from agent.backbone import FrozenBackbone
 from agent.encoded_vec_env import VIEW_KEYS

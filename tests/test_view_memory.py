@@ -7,7 +7,7 @@ import pytest
 from flat_room import room_env, room_episode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_backbone import TINY, views
+from tiny_backbone import TINY, views
 
 from agent.backbone import FrozenBackbone
 from agent.view_memory import ViewMemory, episode_from_agent

@@ -16,6 +16,8 @@ import numpy as np
 from numba import njit
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
+from policies.mapping.heap import pop, push
+
 CELL = 0.1
 """Side of a cell, metres."""
 BODY = (0.2, 1.4)
@@ -148,27 +150,10 @@ def _wave(cells: np.ndarray, row: int, column: int, farthest: float) -> tuple[np
     start = row * columns + column
     cost[row, column] = 0.0
     parent[row, column] = start
-    # A heap of (cost, cell) in two arrays; stale entries are passed over.
-    size = 1
-    keys = np.zeros(rows * columns * 8 + 8)
-    cell_of = np.zeros(rows * columns * 8 + 8, np.int64)
-    cell_of[0] = start
+    # Stale entries of the queue are passed over.
+    keys, queue, size = push(np.zeros(256), np.zeros(256, np.int64), 0, 0.0, start)
     while size:
-        at = cell_of[0]
-        size -= 1
-        key, moved = keys[size], cell_of[size]
-        i = 0
-        while True:
-            child = 2 * i + 1
-            if child >= size:
-                break
-            if child + 1 < size and keys[child + 1] < keys[child]:
-                child += 1
-            if keys[child] >= key:
-                break
-            keys[i], cell_of[i] = keys[child], cell_of[child]
-            i = child
-        keys[i], cell_of[i] = key, moved
+        _, at, size = pop(keys, queue, size)
         r, c = at // columns, at % columns
         if done[r, c]:
             continue
@@ -211,13 +196,7 @@ def _wave(cells: np.ndarray, row: int, column: int, farthest: float) -> tuple[np
                 if guess < cost[nr, nc]:
                     cost[nr, nc] = guess
                     parent[nr, nc] = p
-                    j = size
-                    size += 1
-                    while j and keys[(j - 1) // 2] > guess:
-                        up = (j - 1) // 2
-                        keys[j], cell_of[j] = keys[up], cell_of[up]
-                        j = up
-                    keys[j], cell_of[j] = guess, nr * columns + nc
+                    keys, queue, size = push(keys, queue, size, guess, nr * columns + nc)
     for r in range(rows):
         for c in range(columns):
             if not done[r, c]:
