@@ -12,6 +12,7 @@ from tiny_backbone import TINY, views
 from agent.backbone import FrozenBackbone
 from poma3d.checkpoints import save_encoder
 from poma3d.encoder import PointMapEncoder
+from poma3d.encoder_config import EncoderConfig
 from poma3d.errors import FileError, SettingError
 
 
