@@ -8,8 +8,8 @@ Differences from the paper:
 - The patch embedding and the first layer norm are computed in float32 even where the rest is bfloat16. The
   authors' code casts the coordinates themselves to bfloat16, whose steps are 3 to 6 cm at 10 m: walls turn to
   stairs. In float32 with float32 weights the two agree.
-- A point that is not finite, or that the caller marks as not valid, enters as (0, 0, 0). The paper states the
-  zeros; what it does with NaN is unknown.
+- A point that is not finite, or that the caller marks as not valid, enters as (0, 0, 0), and (0, 0, 0) is no
+  point. The paper states the zeros; what it does with NaN is unknown.
 - ``keep`` counts patches from 0 and the CLS token always stays, so that one pass serves the alignment and the
   JEPA objective. How the authors index CLS is unknown.
 - ``EncoderConfig.coordinates = "patch"`` is ours, for encoders that start from random weights (``mini``): see there.
@@ -158,7 +158,7 @@ class PointMapEncoder(nn.Module):
 
         Args:
             point_map: (B, V, H, W, 3) or (N, H, W, 3) metres, z up; H = W = ``config.image_size``.
-            valid: the same without the last size, bool; None takes every point but (0, 0, 0) for valid.
+            valid: the same without the last size, bool; None takes every point for valid. (0, 0, 0) never is.
             keep: (B, V, K) or (N, K) int64, the patches that enter the transformer, numbered row by row from 0;
                 the tokens come back in this order. None keeps all.
 
@@ -181,10 +181,13 @@ class PointMapEncoder(nn.Module):
             )
         if keep is not None:
             keep = self._flat_keep(keep, views)
-        patches, valid_patches = self._patches(point_map, valid)  # (N, P, 3 p p), (N, P)
-        hidden = self._embed(patches, keep)  # (N, 1 + K, C)
+        patches, valid = self._patches(point_map, valid)  # (N, P, p p 3), (N, P, p p)
         if keep is not None:
-            valid_patches = valid_patches.gather(1, keep)  # (N, P) -> (N, K)
+            # All steps before the transformer treat each patch alone: gathering first gives the same and costs less.
+            patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[-1]))  # (N, K, p p 3)
+            valid = valid.gather(1, keep[..., None].expand(-1, -1, valid.shape[-1]))  # (N, K, p p)
+        hidden = self._embed(patches, valid, keep)  # (N, 1 + K, C)
+        valid_patches = valid.any(-1)  # (N, K)
         mask = None
         if config.mask_invalid:
             # The CLS token is always seen, so that no softmax runs over nothing.
@@ -225,25 +228,30 @@ class PointMapEncoder(nn.Module):
         return keep.reshape(-1, keep.shape[-1])  # (B, V, K) -> (N, K)
 
     def _patches(self, point_map: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Cut views into patches (N, P, 3 p p) float32, not valid points at 0, and say which have any: (N, P)."""
+        """Cut views into patches: points (N, P, p p 3) float32, 0 where not valid, and which are valid: (N, P, p p)."""
         grid, side = self.config.grid, self.config.patch_size
         points = point_map.float()
         # Slices and not a sum over 3: that sum is slow. It is 0, NaN or infinite where the point is.
         x, y, z = points.unbind(-1)
         extent = x.abs() + y.abs() + z.abs()  # (..., H, W)
         present = extent != 0  # NaN counts as present
-        valid = (extent < torch.inf) & (present if valid is None else valid)  # no NaN is below anything
+        seen = present & (extent < torch.inf)  # no NaN is below anything
+        valid = seen if valid is None else seen & valid
         cut = points.reshape(-1, grid, side, grid, side, 3)  # (B, V, H, W, 3) -> (N, g, p, g, p, 3)
+        cut_valid = valid.reshape(-1, grid, side, grid, side)  # (B, V, H, W) -> (N, g, p, g, p)
         # Most point maps hold zeros already where they are not valid; finding out is cheap, but not on a GPU.
         if points.device.type != "cpu" or not torch.equal(valid, present):
-            cut = cut.masked_fill(~valid.reshape(-1, grid, side, grid, side, 1), 0.0)
-        patches = cut.transpose(2, 3).reshape(-1, grid * grid, side * side * 3)  # -> (N, P, p p 3)
-        any_valid = valid.reshape(-1, grid, side, grid * side).any(2)  # (B, V, H, W) -> (N, g, g p)
-        any_valid = any_valid.reshape(-1, grid * grid, side).any(2)  # (N, g, g p) -> (N, P)
-        return patches, any_valid
+            cut = cut.masked_fill(~cut_valid[..., None], 0.0)
+        return (
+            cut.transpose(2, 3).reshape(-1, grid * grid, side * side * 3),  # -> (N, P, p p 3)
+            cut_valid.transpose(2, 3).reshape(-1, grid * grid, side * side),  # -> (N, P, p p)
+        )
 
-    def _embed(self, patches: Tensor, keep: Tensor | None) -> Tensor:
-        """Patch + position embedding and the first layer norm in float32, then the model's dtype: (N, 1 + K, C)."""
+    def _embed(self, patches: Tensor, valid: Tensor, keep: Tensor | None) -> Tensor:
+        """Patch + position embedding and the first layer norm in float32, then the model's dtype: (N, 1 + K, C).
+
+        The patches (N, K, p p 3) are those that ``keep`` names.
+        """
         tower = self.clip.vision_model
         embeddings, norm = tower.embeddings, tower.pre_layrnorm
         with torch.autocast(patches.device.type, enabled=False):
@@ -251,14 +259,8 @@ class PointMapEncoder(nn.Module):
             # A convolution whose stride is its size is a matrix product over patches, and as that it is faster.
             kernel = kernel.permute(0, 2, 3, 1).flatten(1)  # (C, 3, p, p) -> (C, p p 3)
             table = embeddings.position_embedding.weight.float()  # (1 + P, C)
-            position = table[1:]  # (P, C)
-            if keep is not None:
-                # Both steps that follow treat each token alone, so gathering first gives the same and costs less.
-                patches = patches.gather(
-                    1, keep[..., None].expand(-1, -1, patches.shape[-1])
-                )  # (N, K, p p 3)
-                position = position[keep]  # (N, K, C)
-            tokens = self._read(patches, kernel) + position  # (N, K, C)
+            position = table[1:] if keep is None else table[1:][keep]  # (P, C) or (N, K, C)
+            tokens = self._read(patches, valid, kernel) + position  # (N, K, C)
             cls = (embeddings.class_embedding.float() + table[0]).expand(len(tokens), 1, -1)  # (N, 1, C)
             hidden = torch.cat([cls, tokens], 1)  # (N, 1 + K, C)
             hidden = functional.layer_norm(
@@ -266,19 +268,23 @@ class PointMapEncoder(nn.Module):
             )
         return hidden.to(embeddings.class_embedding.dtype)
 
-    def _read(self, patches: Tensor, kernel: Tensor) -> Tensor:
-        """Patches (N, K, p p 3), 0 where not valid, through the embedding's kernel (C, p p 3): (N, K, C)."""
+    def _read(self, patches: Tensor, valid: Tensor, kernel: Tensor) -> Tensor:
+        """Patches (N, K, p p 3), 0 where not ``valid`` (N, K, p p), through the embedding's kernel: (N, K, C)."""
         if self.config.coordinates == "raw":
             return functional.linear(patches, kernel)
         points = patches.unflatten(-1, (-1, 3))  # (N, K, p p 3) -> (N, K, p p, 3)
-        x, y, z = points.unbind(-1)
-        valid = (x != 0) | (y != 0) | (z != 0)  # (N, K, p p)
         count = valid.sum(-1, keepdim=True).clamp(min=1)  # (N, K, 1)
         middle = points.sum(2) / count  # (N, K, 3)
         # What is not valid takes the middle, so that it says nothing. Then all is linear, and the change of
         # coordinates costs a product of 3 columns and no pass over the points.
-        if patches.device.type != "cpu" or not bool(valid.all()):
+        if patches.device.type != "cpu":
             points = torch.where(valid[..., None], points, middle[:, :, None])
+        else:  # few are not valid, and writing those alone takes a third of the time
+            holes = (~valid).flatten().nonzero()[:, 0]  # (M,)
+            filling = middle.flatten(0, 1).index_select(0, holes // valid.shape[-1])  # (N K, 3) -> (M, 3)
+            points = (
+                points.flatten(0, 2).index_copy(0, holes, filling).view_as(points)
+            )  # (N K p p, 3) and back
         whole = kernel.unflatten(-1, (-1, 3)).sum(1)  # (C, p p 3) -> (C, 3)
         detail = functional.linear(points.flatten(2), _DETAIL * kernel)  # (N, K, p p, 3) -> (N, K, C)
         return detail + functional.linear(middle, (_PLACE - _DETAIL) * whole)
