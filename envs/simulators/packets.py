@@ -27,9 +27,7 @@ from envs.simulators.embree import (
     atomic_add,
     trace_packet,
 )
-
-NEAR_PLANE = 0.01
-"""Metres: what lies nearer to the camera is cut away, as by habitat-sim's default camera (``near``)."""
+from envs.simulators.pinhole import NEAR_PLANE
 
 _TILES = {16: (4, 4), 8: (2, 4), 4: (2, 2)}  # packet size: rows, columns
 _BLOCK = 8  # tiles along each side of a block
