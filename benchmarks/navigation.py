@@ -40,7 +40,8 @@ def compare_policies(
 
     Args:
         run: the episodes; its policy is replaced by each of ``policies``.
-        policies: names; `CONTROLS` that are missing are added behind them.
+        policies: what `policies.loading.open_policy` takes, or ``NAME=`` before it; `CONTROLS` that are missing
+            are added behind them.
         folder: holds ``POLICY/`` for each and `summary.json` with all rows.
         workers, videos, resume, overwrite, timeout, on_start, on_episode, on_misfortune: as in
             `benchmarks.evaluation.evaluate`.
@@ -50,15 +51,13 @@ def compare_policies(
     Returns:
         What `summary.json` holds: ``rows`` of ``policy, control, measures, weights_sha256``, the settings
         without policy, versions, hardware and command.
+
+    Raises:
+        SettingError: two policies of one name, or a name that is no folder's.
+        UserError: as `benchmarks.evaluation.evaluate`.
     """
-    specs = list(dict.fromkeys([*policies, *CONTROLS]))
-    names = [policy_label(spec) for spec in specs]
-    if len(set(names)) < len(names):
-        raise SettingError(f"two policies have the same name: {', '.join(specs)}")
-    if any("/" in name or name.startswith(".") for name in names):
-        raise SettingError(f"a policy of a comparison is named without folders, found {', '.join(names)}")
     rows = []
-    for spec, name in zip(specs, names, strict=True):
+    for name, spec in _named([*policies, *CONTROLS]).items():
         on_policy(name)
         evaluation: Evaluation = evaluate(
             replace(run, policy=spec),
@@ -84,3 +83,22 @@ def compare_policies(
     }
     write_text(Path(folder) / "summary.json", json.dumps(comparison, indent=2, allow_nan=False) + "\n")
     return comparison
+
+
+def _named(policies: Sequence[str]) -> dict[str, str]:
+    """Names of rows and folders, and the policies they stand for; what is given twice is taken once."""
+    named: dict[str, str] = {}
+    for written in policies:
+        before, equals, behind = written.partition("=")
+        # A folder's own name may hold the sign.
+        name, spec = (before, behind) if equals and not Path(written).exists() else ("", written)
+        name = name or policy_label(spec)
+        if not name or "/" in name or name.startswith("."):
+            raise SettingError(
+                f"a policy of a comparison is named without folders, found {name!r} of {written!r}"
+            )
+        if named.setdefault(name, spec) != spec:
+            raise SettingError(
+                f"two policies have the name {name}: {named[name]} and {spec}; give one another: NAME={spec}"
+            )
+    return named

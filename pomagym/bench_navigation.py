@@ -22,7 +22,7 @@ class _Who:
 
     policies: tuple[str, ...] = ("oracle", "random", "forward")
     """The policies to compare: names, planner+ENCODER, folders of trained ones, or FILE.py:CLASS or MODULE:CLASS for
-    your own."""
+    your own. NAME= before one says what its row and its folder are called: a=runs/1/policy b=runs/2/policy."""
 
 
 @dataclass(frozen=True)

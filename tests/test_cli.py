@@ -96,6 +96,26 @@ def test_a_comparison_has_every_control(capfd, tmp_path, house, episodes):
     assert (tmp_path / "oracle" / "episodes.jsonl").is_file()
 
 
+def test_two_policies_of_one_class_name_are_told_apart(capfd, tmp_path, house, episodes):
+    for number, action in enumerate((0, 1)):
+        folder = tmp_path / f"idea{number}"
+        folder.mkdir()
+        (folder / "own.py").write_text(
+            "class Mine:\n    def reset(self, env, rng):\n        pass\n"
+            f"    def act(self, observation):\n        return {action}\n"
+        )
+    first, second = (f"{tmp_path}/idea{number}/own.py:Mine" for number in (0, 1))
+    line = ["bench", "navigation", "--scene", house, "--episodes", episodes, "--out", tmp_path / "r", *TINY]
+    assert "give one another: NAME=" in refuse(capfd, [*line, "--policies", first, second])
+    code, text, err = finish(capfd, [*line, "--policies", first, f"walks={second}", "--json"])
+    assert code == 0, err
+    rows = {row["policy"]: row["measures"]["steps"]["mean"] for row in json.loads(text)["rows"]}
+    assert list(rows) == ["Mine", "walks", "oracle", "random", "forward"]
+    assert rows["Mine"] == 1
+    assert rows["walks"] == rows["forward"] > 1
+    assert (tmp_path / "r" / "walks" / "episodes.jsonl").is_file()
+
+
 def test_throughput_rows_say_what_was_measured(capfd, house):
     line = ["bench", "throughput", "--scene", house, "--size", "32", "--seconds", "0.02", "--repeats", "1"]
     code, text, _ = finish(capfd, [*line, "--subdivide-to", "500", "--json"])

@@ -52,6 +52,8 @@ from command_line import refuse, room_file
         (["bench", "throughput", "--size", "0"], "size must be at least 1"),
         (["bench", "throughput", "--scene", "absent.glb"], "absent.glb"),
         (["bench", "navigation", "--policies", "dance"], "dance"),
+        (["bench", "navigation", "--policies", "oracle=random"], "the name oracle"),
+        (["bench", "navigation", "--policies", "a/b=random"], "without folders"),
         (["scenes", "list", "/nowhere"], "/nowhere"),
         (["scenes", "generate", "--out", "x", "--count", "0"], "--count 0"),
         (["scenes", "generate", "--out", "x", "--split", "nowhere", "--count", "1"], "nowhere"),
