@@ -116,6 +116,31 @@ def distribution(title: str, series: Mapping[str, Sequence[float]], label: str) 
     return _figure(title, "", parts, _HEIGHT)
 
 
+def lines(
+    title: str, series: Mapping[str, Sequence[tuple[float, float]]], label: str, *, note: str = ""
+) -> str:
+    """Curves over one axis, each with as much of the vertical axis as all of them need.
+
+    Args:
+        title: says what is shown (plain text).
+        series: for each name its points (x, y), two or more, x ascending.
+        label: of the horizontal axis (plain text).
+        note: behind the title (plain text).
+    """
+    points = [point for curve in series.values() for point in curve]
+    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
+    low, high = low - room, high + room
+    parts = _axes(left, right, low, high, label, "")
+    for i, (name, curve) in enumerate(series.items()):
+        at = [(_x(x, left, right), _y(y, low, high)) for x, y in curve]
+        said = f"<title>{text(name)}: {_number(curve[-1][1])} at the end</title>"
+        trace = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+        parts.append(f'<polyline points="{trace}" fill="none" {_stroke(i)}>{said}</polyline>')
+    return _figure(title, note, parts, _HEIGHT)
+
+
 def scatter(
     title: str, series: Mapping[str, Sequence[tuple[float, float, bool]]], x_label: str, y_label: str
 ) -> str:
@@ -185,7 +210,8 @@ def _ticks(low: float, high: float, count: int) -> list[float]:
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
-    return [low + k * step for k in range(int((high - low) / step + 1e-6) + 1)]
+    first = math.ceil(low / step - 1e-6)
+    return [k * step for k in range(first, math.floor(high / step + 1e-6) + 1)]
 
 
 def _round_up(value: float) -> float:

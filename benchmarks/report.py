@@ -56,7 +56,9 @@ def write_report(results_dir: str | os.PathLike[str], out: str | os.PathLike[str
     runs = read_runs(folder)
     if not runs:
         raise FileError(
-            folder, "holds no results: no episodes.jsonl, neither here nor in the folders below it"
+            folder,
+            "holds no results and no training: no episodes.jsonl, neither here nor in the folders below it, and no"
+            " log.jsonl",
         )
     target = Path(out) if out is not None else folder / PAGE_NAME
     first = runs[0]

@@ -41,7 +41,7 @@ COMMANDS: dict[str, str] = {
     "pretrain": "train the backbone: a warm-up, then alignment with POMA-JEPA; resumes exactly",
     "scenes": "list | generate | export | convert | check: scenes, and point-map data made from them or from scans",
     "episodes": "generate | check | msnn: episode files in Habitat's format; situations with directions",
-    "view": "look at a scene, an episode or a results folder",
+    "view": "look at a scene, an episode, a results folder or a training",
     "doctor": "what this machine can do, and the one command that mends what is missing",
 }
 """Name of each command and what it does; `pomagym.NAME` is its module, with _ for -."""

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import json
 import os
+import shlex
 import sys
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
@@ -150,4 +151,5 @@ def _train(settings: PretrainSettings, as_json: bool) -> int:
     print(f"encoder   {result.encoder}  (weights {result.weights_sha256[:12]})")
     if result.text is not None:
         print(f"text      {result.text}")
+    print(f"curves: pomagym view {shlex.quote(str(settings.out))}", file=sys.stderr)
     return 0

@@ -76,7 +76,8 @@ def execute(config: Config) -> int:
     if result.stopped is not None:
         kept = f"the best policy before is in {out}" if result.weights_sha256 else "there is no policy yet"
         raise UserError(f"training stopped early: {result.stopped}; {kept}")
-    print(f"policy: {out} (pomagym run --policy {shlex.quote(str(out))})", file=sys.stderr)
+    named = shlex.quote(str(out))
+    print(f"policy: {out} (pomagym run --policy {named}; curves: pomagym view {named})", file=sys.stderr)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,7 @@ def execute(config: Config) -> int:
         print(f"epoch     {trained.notes['epoch']}, chosen on {trained.notes['selected_on']}")
         if score is not None:
             print(f"accuracy  {score:.1%} there, mean of the outputs")
+    print(f"curves: pomagym view {shlex.quote(str(config.out))}", file=sys.stderr)
     return 0
 
 

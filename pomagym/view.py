@@ -1,4 +1,4 @@
-"""`pomagym view`: look at a scene, an episode file or a results folder as a page in the browser."""
+"""`pomagym view`: look at a scene, an episode file, a results folder or a training as a page in the browser."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import tyro
 
 @dataclass(frozen=True)
 class Config:
-    """Write a page about a scene, an episode file or a results folder, and print where it is.
+    """Write a page about a scene, an episode file, a results folder or a training, and print where it is.
 
     The page is one HTML file that needs no network.
 
     For example:
 
         pomagym view results/oracle --open
+        pomagym view runs/mini
         pomagym view house.glb
         pomagym view house.navmesh
         pomagym view procedural:val:0003 --out house.html
@@ -26,10 +27,12 @@ class Config:
     """
 
     what: tyro.conf.Positional[str]
-    """A results folder, a scene (.glb, .gltf, .obj, .ply, .scene_instance.json), procedural:SPLIT:000N for
-    house N of train, val or test, an episode file (.json.gz), or a navmesh of Habitat's (.navmesh)."""
+    """A results folder, the folder of a training (policy, head or backbone), a scene (.glb, .gltf, .obj, .ply,
+    .scene_instance.json), procedural:SPLIT:000N for house N of train, val or test, an episode file (.json.gz), or a
+    navmesh of Habitat's (.navmesh)."""
     out: Path | None = None
-    """The page to write, ending in .html; default: index.html in a results folder, else NAME.html here."""
+    """The page to write, ending in .html; default: index.html in a results folder, training.html in a training's,
+    else NAME.html here."""
     open: bool = False
     """Open the page in the browser."""
     seed: int = 0
@@ -56,8 +59,9 @@ def _write(config: Config) -> Path:
     path = Path(what)
     if path.is_dir():
         from benchmarks.report import write_report
+        from benchmarks.training_page import holds_training, write_training_page
 
-        return write_report(path, config.out)
+        return (write_training_page if holds_training(path) else write_report)(path, config.out)
     if what.startswith("procedural:"):
         from benchmarks.scene_page import scene_page
         from envs.scenes.houses import parse_procedural
@@ -69,7 +73,8 @@ def _write(config: Config) -> Path:
     if not path.exists():
         raise FileError(
             path,
-            "is not there; a results folder, a scene, procedural:SPLIT:000N, an episode file or a .navmesh is viewed",
+            "is not there; a results folder, a training, a scene, procedural:SPLIT:000N, an episode file or a"
+            " .navmesh is viewed",
         )
     if path.name.endswith((".json.gz", ".gz")):
         from benchmarks.episodes_page import episodes_page
