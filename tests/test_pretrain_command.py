@@ -109,6 +109,8 @@ def test_a_stage_that_could_learn_from_nothing_is_refused(
     assert not (tmp_path / "run").exists()
     jepa = replace(recipe, warm_up=replace(recipe.warm_up, steps=0), main=replace(whole.main, batch=2))
     assert dry_run(jepa)  # learns without words
+    with pytest.raises(SettingError, match=r"^main .*neither a text nor an image tower; --text mini"):
+        dry_run(replace(jepa, text=""))
 
 
 def test_a_refused_run_does_not_stand_in_the_way_of_its_correction(

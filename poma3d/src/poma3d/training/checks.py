@@ -14,8 +14,14 @@ def check_targets(
     """Views without a caption cost nothing and teach nothing: where none has one, alignment alone moves no weight.
 
     Raises:
-        SettingError: the stage has no other objective, and its data no caption that it takes.
+        SettingError: there is nothing that alignment could be with, or the stage has no other objective, and its data no
+            caption that it takes.
     """
+    if not settings.text and not settings.image:
+        raise SettingError(
+            f"{name} aligns point maps with texts or pictures, beside POMA-JEPA too, and there is neither a text nor an"
+            f" image tower; --text mini trains one along, and --{name}.steps 0 leaves the stage out"
+        )
     of_views, of_scenes = stage.alignment.view_weight > 0, stage.alignment.scene_weight > 0
     pictures = bool(settings.image) and (of_views or of_scenes)
     if stage.objective != "alignment" or stage.alignment.region_weight > 0 or pictures:
@@ -27,11 +33,8 @@ def check_targets(
         captioned["scene"] = dataset.captioned_scenes
     if settings.text and any(captioned.values()):
         return
-    if not settings.text:
-        found = "there is no text tower"
-    elif not captioned:
-        found = "its weights of views and scenes are 0"
-    else:
+    found = "its weights of views and scenes are 0"
+    if captioned:
         found = f"no {' or '.join(captioned)} of {', '.join(map(str, dataset.roots))} has one"
     raise SettingError(
         f"{name} has nothing to learn from: it aligns with captions alone, and {found};"
