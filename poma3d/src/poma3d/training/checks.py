@@ -14,8 +14,8 @@ def check_targets(
     """Views without a caption cost nothing and teach nothing: where none has one, alignment alone moves no weight.
 
     Raises:
-        SettingError: there is nothing that alignment could be with, or the stage has no other objective, and its data no
-            caption that it takes.
+        SettingError: there is nothing that alignment could be with, or the stage has no other objective, and its data
+            no caption that it takes.
     """
     if not settings.text and not settings.image:
         raise SettingError(
