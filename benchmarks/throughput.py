@@ -8,6 +8,8 @@ loading and building the surface included.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -50,6 +52,8 @@ class ThroughputSettings:
     """Split triangles until there are at least this many; 0 leaves the mesh as it is."""
     seed: int = 0
     """Of poses and walks."""
+    simulator: str = "raycast"
+    """One of `envs.simulators.open.BACKENDS` that takes a scene in memory."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that nothing can be measured with."""
@@ -110,12 +114,12 @@ def measure_scene(settings: ThroughputSettings) -> list[dict[str, Any]]:
 
     Returns:
         Rows with ``scene, triangles, size, what, batch, per_second, threads, peak_rss_mb``: point maps a
-        second where ``what`` is ``render`` or ``render_batch_N``, environment steps a second where it is
-        ``step``.
+        second where ``what`` is ``render`` or ``render_batch_N`` (``render_tensors`` and so on where they stay on
+        the device as torch tensors), environment steps a second where it is ``step``. Where the simulator is not
+        the built-in one, ``simulator`` names it, and ``device`` what it rendered on, where it says so.
     """
     from envs.embodiment import agent_preset
-    from envs.simulators.open import open_scene
-    from envs.simulators.raycast import RaycastSimulator
+    from envs.simulators.open import open_scene, open_simulator
     from poma3d.pointmap import Camera
 
     scene = open_scene(settings.scene)
@@ -123,39 +127,54 @@ def measure_scene(settings: ThroughputSettings) -> list[dict[str, Any]]:
         scene = subdivided(scene, settings.subdivide_to)
     camera = Camera(settings.size, settings.size, 90.0)
     agent = agent_preset("pointnav-gibson", camera=camera)
-    with RaycastSimulator(scene, agent) as simulator:
+    simulator: Any = open_simulator(scene, agent, settings.simulator)
+    kinds = {"render": simulator.render}
+    if hasattr(simulator, "render_tensors"):
+        kinds["render_tensors"] = lambda *given, **more: _waited_for(simulator.render_tensors(*given, **more))
+    with contextlib.closing(simulator):
         rng = np.random.Generator(np.random.Philox(settings.seed))
         poses = random_camera_poses(simulator.surface, settings.poses, agent.camera_height, rng)
         speeds = {}
-        for batch in settings.batches:
-            name = "render" if batch == MAIN_BATCH else f"render_batch_{batch}"
+        for kind, batch in itertools.product(kinds, settings.batches):
+            name = kind if batch == MAIN_BATCH else f"{kind}_batch_{batch}"
             parts = [
                 poses.take(range(k, k + batch), axis=0, mode="wrap") for k in range(0, len(poses), batch)
             ]
 
-            def render(parts: list[np.ndarray] = parts) -> tuple[int, float]:
+            def render(see: Callable = kinds[kind], parts: list[np.ndarray] = parts) -> tuple[int, float]:
                 start = time.perf_counter()
                 for part in parts:
-                    simulator.render(part, camera, depth_range=agent.depth_range)
+                    see(part, camera, depth_range=agent.depth_range)
                 return sum(map(len, parts)), time.perf_counter() - start
 
             speeds[name, batch] = _per_second(render, settings)
         speeds["step", 1] = _per_second(_walk(simulator, agent, settings), settings)
-        triangles, threads = len(scene.triangles), simulator.threads
     peak = peak_rss_mb()
+    other = {} if settings.simulator == "raycast" else {"simulator": settings.simulator}
+    if hasattr(simulator, "device"):
+        other["device"] = simulator.device
     return [
         {
             "scene": Path(settings.scene).name,
-            "triangles": triangles,
+            "triangles": len(scene.triangles),
             "size": settings.size,
             "what": what,
             "batch": batch,
             "per_second": round(speed, 1),
-            "threads": threads,
+            "threads": getattr(simulator, "threads", 1),
             "peak_rss_mb": round(peak, 1),
+            **other,
         }
         for (what, batch), speed in speeds.items()
     ]
+
+
+def _waited_for(views: Any) -> None:
+    """Return once a GPU has filled what it was asked for; the processor has by then."""
+    if views.valid.is_cuda:
+        import torch
+
+        torch.cuda.synchronize(views.valid.device)
 
 
 def subdivided(scene: Any, least: int) -> Any:

@@ -52,7 +52,8 @@ class ObjectNavEnv(NavigationEnv):
         episodes: an ObjectNav-v1 file, how many to generate, or a list of episodes.
         categories: what is searched, in the order of the ids, unless a file has its own table; by default
             the six of ObjectNav-HM3D.
-        simulator: ``raycast``, ``habitat``, or a simulator, which stays open when the environment is closed.
+        simulator: ``raycast``, ``warp``, ``habitat``, or a simulator, which stays open when the environment is
+            closed.
         agent: a preset's name or a body; the settings below change it.
         size: pixels of the point map, (H, W) or one number for a square.
         hfov: horizontal field of view, degrees.

@@ -37,7 +37,8 @@ class PointNavEnv(NavigationEnv):
         scene: a mesh file, a scene, ``procedural:SPLIT:N`` (the first N houses of a split), or a list of
             scenes. With recorded episodes it picks those of the scene; leave it out to run them all.
         episodes: a PointNav-v1 file, how many to generate, or a list of episodes.
-        simulator: ``raycast``, ``habitat``, or a simulator, which stays open when the environment is closed.
+        simulator: ``raycast``, ``warp``, ``habitat``, or a simulator, which stays open when the environment is
+            closed.
         agent: a preset's name or a body; the settings below change it.
         size: pixels of the point map, (H, W) or one number for a square.
         hfov: horizontal field of view, degrees.

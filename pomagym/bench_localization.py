@@ -50,7 +50,8 @@ class Localization:
     hfov: float | None = None
     """pose: horizontal field of view, degrees; default: the agent's own."""
     simulator: str = "raycast"
-    """pose: raycast (built in) or habitat (real Habitat, where it is installed)."""
+    """pose: raycast (built in), warp (ray casting on an NVIDIA GPU, where Warp is installed) or habitat (real Habitat,
+    where it is installed)."""
     navmesh: str | None = None
     """pose: Habitat's navmesh to walk on: a .navmesh file, a folder of them, or beside; default: built anew."""
     scenes_dir: Path | None = None

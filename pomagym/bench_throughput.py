@@ -36,6 +36,9 @@ class Throughput:
     """Least duration of one repeat, seconds."""
     repeats: int = 5
     """Repeats of every figure; the median counts."""
+    simulator: str = "raycast"
+    """raycast (built in) or warp (ray casting on an NVIDIA GPU, where Warp is installed; render_tensors is what
+    stays there)."""
     seed: int = 0
     """Of the poses and walks."""
     out: Path | None = None
@@ -60,6 +63,7 @@ def throughput(config: Throughput) -> int:
             seconds=config.seconds,
             subdivide_to=config.subdivide_to,
             seed=config.seed,
+            simulator=config.simulator,
         )
         for choice in config.scene or ("procedural:val:0000",)
         for scene in map(str, list_scenes(choice))

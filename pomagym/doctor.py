@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pomagym.doctor_habitat import habitat_frame, habitat_lab, habitat_sim
+from pomagym.doctor_warp import warp_frame
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,7 @@ _LOOKS: tuple[tuple, ...] = (
     ("video", True, _ffmpeg, ("imageio-ffmpeg>=0.6",)),
     ("rerun", True, _package("rerun-sdk", "rerun"), ("rerun-sdk>=0.24",)),
     ("torch", False, _torch, ("torch>=2.4",)),
+    ("warp", False, warp_frame, (), "pip install 'pomagym[gpu]'"),
     ("habitat-sim", False, habitat_sim, (), _CREATE_HABITAT),
     ("habitat-sim renders", False, habitat_frame, (), _CREATE_HABITAT),
     ("habitat-lab", False, habitat_lab, (), "pip install --no-deps habitat-lab"),

@@ -23,7 +23,8 @@ class NavigationFlags:
     task: str = "pointnav"
     """pointnav (go to a point) or objectnav (find an object of a category)."""
     simulator: str = "raycast"
-    """raycast (built in) or habitat (real Habitat, where it is installed)."""
+    """raycast (built in), warp (ray casting on an NVIDIA GPU, where Warp is installed) or habitat (real Habitat,
+    where it is installed)."""
     workers: int = 1
     """Processes that run episodes; results are the same from any number."""
     seed: int = 0

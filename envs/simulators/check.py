@@ -230,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("scene", help="a mesh file, or procedural:SPLIT:SEED")
     parser.add_argument("--recording", help="NAME.npz of habitat-sim on the same scene, NAME.json beside it")
     parser.add_argument("--seed", type=int, default=0, help="of the points that are tried (default: 0)")
-    parser.add_argument("--simulator", default="raycast", help="raycast or habitat (default: raycast)")
+    parser.add_argument("--simulator", default="raycast", help="raycast, warp or habitat (default: raycast)")
     options = parser.parse_args(arguments)
     try:
         simulator = open_simulator(options.scene, backend=options.simulator)

@@ -11,8 +11,8 @@ from envs.simulators.habitat_install import require_habitat_sim
 from envs.simulators.protocol import Simulator, Surface
 from poma3d.errors import SettingError
 
-BACKENDS = ("raycast", "habitat")
-"""Names of the simulators: the built-in one, and real Habitat where it is installed."""
+BACKENDS = ("raycast", "habitat", "warp")
+"""Names of the simulators: the built-in one; where they are installed, real Habitat and ray casting on a GPU."""
 
 SceneSpec = str | os.PathLike[str] | Scene
 """A mesh file, ``procedural:SPLIT:SEED``, or a scene."""
@@ -71,6 +71,13 @@ def open_simulator(
 
         scene = open_scene(spec, scenes_dir)
         return RaycastSimulator(scene, agent, surface=_read_surface(navmesh, scene))
+    if backend == "warp":
+        from envs.simulators.warp_install import choose_device
+        from envs.simulators.warp_raycast import WarpSimulator
+
+        device = choose_device()  # before a large scene is read for nothing
+        scene = open_scene(spec, scenes_dir)
+        return WarpSimulator(scene, agent, surface=_read_surface(navmesh, scene), device=device)
     if backend == "habitat":
         return _open_habitat(spec, agent, navmesh, scenes_dir)
     raise SettingError(f"unknown simulator {backend!r}; the simulators are {', '.join(BACKENDS)}")
