@@ -42,6 +42,8 @@ class GenerateMsnn:
     """Processes; by default one a core."""
     seed: int = 0
     """Another seed, other samples; the benchmark has seed 0."""
+    overwrite: bool = False
+    """Replace a file of other samples; one of the same samples is never in the way."""
     json: bool = False
     """Print what was written as JSON, alone on standard output."""
 
@@ -104,7 +106,7 @@ def _of_scenes(config: GenerateMsnn, workers: int) -> int:
         )
     for scene, problem in made.problems.items():
         print(f"pomagym: {scene}: {problem}", file=sys.stderr)
-    write_msnn(config.out, made.samples)
+    write_msnn(config.out, made.samples, overwrite=config.overwrite)
     facts = {
         "file": str(config.out),
         "samples": len(made.samples),

@@ -33,6 +33,14 @@ def test_samples_of_a_scene_are_written_and_told(tmp_path: Path, capsys: pytest.
     assert (told["samples"], told["scenes"]) == (16, 1)
     assert sum(told["groups"].values()) == 2
     assert len(read_msnn(out)) == 16
+    data = out.read_bytes()
+    assert main(["episodes", "msnn", *flags]) == 0  # the same samples are in nobody's way
+    others = [*flags, "--seed", "5"]
+    assert main(["episodes", "msnn", *others]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert out.read_bytes() == data
+    assert main(["episodes", "msnn", *others, "--overwrite"]) == 0
+    assert out.read_bytes() != data
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from envs.episodes.keys import EpisodeKey, SceneFilter, episode_keys, of_chosen_
 from envs.episodes.locate import scene_name
 from envs.episodes.tasks import refuse_other_tasks
 from poma3d.errors import EpisodeError, FileError, SettingError
-from poma3d.files import write_bytes
+from poma3d.files import keep_other, write_bytes
 
 CONTENT_PATTERN = "{data_path}/content/{scene}.json.gz"
 _MAPPING_NAMES = ("category_to_scene_annotation_category_id", "category_to_mp3d_category_id")
@@ -417,9 +417,8 @@ def write_episodes(
         raise SettingError(f"there are no episodes to write to {path}")
     files = {path: tuple(episodes)} if not by_scene else _by_scene(path, episodes)
     packed = {file: encode(EpisodeFile(listed, categories)) for file, listed in files.items()}
-    for file, data in packed.items():
-        if not overwrite and os.path.lexists(file) and _content(file) != data:
-            raise SettingError(f"{file} holds something else; name another --out, or give --overwrite")
+    for file, data in () if overwrite else packed.items():
+        keep_other(file, data)
     for file in reversed(packed):  # the main file, which names the others, comes last
         write_bytes(file, packed[file])
     return list(packed)
@@ -440,10 +439,3 @@ def _by_scene(path: Path, episodes: Sequence[Episode]) -> dict[Path, tuple[Episo
             )
         files[target] = tuple(listed)
     return files
-
-
-def _content(file: Path) -> bytes | None:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return None

@@ -21,7 +21,7 @@ from envs.msnn.sample import (
     direction_label,
 )
 from poma3d.errors import FileError
-from poma3d.files import write_text
+from poma3d.files import keep_other, write_bytes, write_text
 
 _UNIT_TOLERANCE = 1e-2
 """How far the length of an orientation may be from 1: files round their numbers."""
@@ -62,11 +62,19 @@ def read_msnn(path: str | os.PathLike[str], scans: Collection[str] | None = None
     return samples
 
 
-def write_msnn(path: str | os.PathLike[str], samples: Iterable[MsnnSample]) -> None:
+def write_msnn(
+    path: str | os.PathLike[str], samples: Iterable[MsnnSample], *, overwrite: bool = True
+) -> None:
     """Write samples as one file, in their order, scenes in the order of their first sample.
+
+    Args:
+        path: the file.
+        samples: what it gets.
+        overwrite: replace a file that holds anything else.
 
     Raises:
         FileError: two samples of a scene have one id, or the file cannot be written.
+        SettingError: a file that is kept.
     """
     scenes: dict[str, dict[str, Any]] = {}
     for sample in samples:
@@ -74,7 +82,10 @@ def write_msnn(path: str | os.PathLike[str], samples: Iterable[MsnnSample]) -> N
         if sample.sample_id in entries:
             raise FileError(path, f"two samples of {sample.scan_id} are called {sample.sample_id!r}")
         entries[sample.sample_id] = sample.as_json()
-    write_text(path, json.dumps(scenes, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    data = (json.dumps(scenes, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    if not overwrite:
+        keep_other(path, data)
+    write_bytes(path, data)
 
 
 def read_scan_list(path: str | os.PathLike[str]) -> tuple[str, ...]:

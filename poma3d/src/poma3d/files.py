@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from poma3d.errors import FileError
+from poma3d.errors import FileError, SettingError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors that say that no more can be written."""
@@ -56,3 +56,19 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` as UTF-8 to ``path``, whole or not at all (see `atomic_path`)."""
     write_bytes(path, text.encode())
+
+
+def keep_other(path: str | os.PathLike[str], data: bytes) -> None:
+    """Refuse to put ``data`` in the place of anything else.
+
+    Raises:
+        SettingError: there is something at ``path`` that is not a file of this very content.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        same = Path(path).read_bytes() == data
+    except OSError:
+        same = False
+    if not same:
+        raise SettingError(f"{path} holds something else; name another --out, or give --overwrite")
