@@ -36,7 +36,8 @@ def intervals(title: str, rows: Mapping[str, tuple[float, float, float]], *, top
         rows: for each name, (mean, lower end, upper end).
         top: right end of the axis.
     """
-    step, left = 30, 96
+    letters = min(max([13, *(len(name) for name in rows)]), 27)
+    step, left = 30, 10 + 6.6 * letters
     height = step * len(rows) + 34
     scale = (_ROW_WIDTH - left - 60) / top
     parts = []
@@ -48,7 +49,7 @@ def intervals(title: str, rows: Mapping[str, tuple[float, float, float]], *, top
         y = step * i + 20
         a, b, m = (left + min(max(v, 0), top) * scale for v in (low, high, mean))
         parts.append(
-            f'<text class="ink" x="{left - 10}" y="{y + 4}" text-anchor="end">{text(_short(name, 13))}</text>'
+            f'<text class="ink" x="{left - 10}" y="{y + 4}" text-anchor="end">{text(_short(name, letters))}</text>'
         )
         parts.append(
             f'<line x1="{a:.1f}" x2="{b:.1f}" y1="{y}" y2="{y}" stroke="var(--c{i % 6})" stroke-width="7" '

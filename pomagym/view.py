@@ -20,6 +20,7 @@ class Config:
 
         pomagym view results/oracle --open
         pomagym view runs/mini
+        pomagym view results/msnn
         pomagym view house.glb
         pomagym view house.navmesh
         pomagym view procedural:val:0003 --out house.html
@@ -27,9 +28,9 @@ class Config:
     """
 
     what: tyro.conf.Positional[str]
-    """A results folder, the folder of a training (policy, head or backbone), a scene (.glb, .gltf, .obj, .ply,
-    .scene_instance.json), procedural:SPLIT:000N for house N of train, val or test, an episode file (.json.gz), or a
-    navmesh of Habitat's (.navmesh)."""
+    """A results folder, a benchmark's folder or its JSON file, the folder of a training (policy, head or backbone), a
+    scene (.glb, .gltf, .obj, .ply, .scene_instance.json), procedural:SPLIT:000N for house N of train, val or test, an
+    episode file (.json.gz), or a navmesh of Habitat's (.navmesh)."""
     out: Path | None = None
     """The page to write, ending in .html; default: index.html in a results folder, training.html in a training's,
     else NAME.html here."""
@@ -58,10 +59,7 @@ def _write(config: Config) -> Path:
         raise SettingError(f"--out must name a page that ends in .html, found {config.out}")
     path = Path(what)
     if path.is_dir():
-        from benchmarks.report import write_report
-        from benchmarks.training_page import holds_training, write_training_page
-
-        return (write_training_page if holds_training(path) else write_report)(path, config.out)
+        return _folder_page(path, config.out)
     if what.startswith("procedural:"):
         from benchmarks.scene_page import scene_page
         from envs.scenes.houses import parse_procedural
@@ -85,6 +83,24 @@ def _write(config: Config) -> Path:
         from benchmarks.navmesh_page import navmesh_page
 
         return navmesh_page(path, config.out or Path(path.name + ".html"))
+    if path.suffix.lower() == ".json" and not path.name.endswith(".scene_instance.json"):
+        from benchmarks.rows_page import write_rows_page
+
+        return write_rows_page(path, config.out)
     from benchmarks.scene_page import scene_page
 
     return scene_page(path, config.out or Path(path.stem + ".html"), seed=config.seed)
+
+
+def _folder_page(folder: Path, out: Path | None) -> Path:
+    """The page of a training, of a benchmark's table, or of episodes."""
+    from benchmarks.report import write_report
+    from benchmarks.report_runs import read_runs
+    from benchmarks.rows_page import find_table, write_rows_page
+    from benchmarks.training_page import holds_training, write_training_page
+
+    if holds_training(folder):
+        return write_training_page(folder, out)
+    if not read_runs(folder) and find_table(folder):
+        return write_rows_page(folder, out)
+    return write_report(folder, out)
