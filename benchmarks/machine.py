@@ -26,6 +26,7 @@ PACKAGES = (
     "transformers",
     "stable-baselines3",
     "small_gicp",
+    "warp-lang",
 )
 """Distributions whose versions can change a number."""
 

@@ -63,6 +63,8 @@ def throughput_table(result: Mapping[str, Any]) -> Table:
         f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['system']};"
         f" Python {versions['python']}, embreex {versions['embreex']}, numba {versions['numba']}"
     )
+    for device in sorted({row["device"] for row in result["rows"] if "device" in row}):
+        note += f", rendered by warp-lang {versions['warp-lang']} on {device}"
     table = Table(title="throughput", caption=note, title_justify="left", caption_justify="left")
     for name in ("scene", "what"):
         table.add_column(name)

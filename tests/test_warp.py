@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ pytest.importorskip("warp", reason="NVIDIA Warp is not installed: pip install 'p
 import gymnasium
 
 import envs  # noqa: F401  (makes the names of the environments known)
+from benchmarks.machine import provenance
+from benchmarks.tables import throughput_table
+from benchmarks.throughput import ThroughputSettings, measure_scene
 from envs.scenes.houses import house
 from envs.scenes.mesh import load_scene
 from envs.scenes.scene import NO_INSTANCE, Instance, Scene
@@ -358,6 +362,19 @@ def has_cuda() -> bool:
     return warp.is_cuda_available()
 
 
+def test_its_speed_can_be_measured_and_told():
+    settings = ThroughputSettings(
+        HOUSE, size=8, batches=(16,), poses=2, repeats=1, seconds=0.001, simulator="warp"
+    )
+    rows = measure_scene(settings)
+    assert [row["what"] for row in rows] == ["render", "render_tensors", "step"]
+    device = "cuda:0" if has_cuda() else "cpu"
+    assert all((row["simulator"], row["device"]) == ("warp", device) for row in rows)
+    assert all(row["per_second"] > 0 for row in rows)
+    table = throughput_table({"rows": rows, **provenance()})
+    assert f"warp-lang {metadata.version('warp-lang')} on {device}" in str(table.caption)
+
+
 def test_a_device_that_is_not_there_is_refused_by_name():
     with pytest.raises(SettingError, match=r"no device 'cuda:99' here; it has cpu"):
         WarpSimulator(quads(quad(-1.0)), device="cuda:99")
@@ -366,6 +383,30 @@ def test_a_device_that_is_not_there_is_refused_by_name():
     if has_cuda():
         with WarpSimulator(quads(quad(-1.0)), device="cuda") as simulator:
             assert simulator.device == "cuda:0"
+
+
+def test_a_torch_without_cuda_is_told_apart_from_a_missing_gpu(room, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(room, "device", "cuda:0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingError, match="install torch with CUDA"):
+        room.render_tensors(pose(), Camera(4, 4))
+
+
+def test_the_kernel_compiles_for_a_gpu_and_rounds_there_as_here(tmp_path):
+    """No GPU is needed to compile for one; what it computes is only known where one is."""
+    import warp
+
+    from envs.simulators import warp_kernel
+
+    if not warp.get_cuda_supported_archs():
+        pytest.skip("this build of Warp has no CUDA compiler")
+    warp.compile_aot_module(warp_kernel, module_dir=tmp_path, arch=80, use_ptx=True)
+    (compiled,) = tmp_path.glob("*.ptx")
+    code = compiled.read_bytes()
+    assert b".entry trace_views" in code
+    assert b"fma.rn.f32" not in code
 
 
 def test_bad_input_and_full_memory(room, monkeypatch):

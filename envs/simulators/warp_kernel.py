@@ -12,6 +12,9 @@ from envs.simulators.pinhole import NEAR_PLANE
 TILE_ROWS, TILE_COLUMNS = 4, 8
 """Pixels that lie together in the launch: the 32 threads that a GPU runs in step meet the same triangles."""
 
+wp.set_module_options(
+    {"fuse_fp": False}
+)  # each product and sum rounded alone: a GPU's points are a processor's
 _NEAR = wp.constant(wp.float32(NEAR_PLANE))
 _NOTHING = wp.constant(wp.int32(NO_INSTANCE))
 _ROWS = wp.constant(wp.int32(TILE_ROWS))

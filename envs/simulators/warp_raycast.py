@@ -9,7 +9,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,25 +131,37 @@ class WarpSimulator(SceneSimulator):
         import torch
 
         shot = checked_shot(world_from_camera, camera, frame_from_world, depth_range)
+        if self.device != "cpu" and not torch.cuda.is_available():
+            raise SettingError(
+                f"render_tensors needs a torch that can use {self.device}, and torch {torch.__version__} here finds"
+                " no CUDA; install torch with CUDA (pytorch.org), or use render, which gives NumPy arrays"
+            )
         shape = (len(shot.world_from_camera), camera.height, camera.width)
         views = TensorViews(
             torch.empty((*shape, 3), dtype=torch.float32, device=self.device),
             torch.empty(shape, dtype=torch.bool, device=self.device),
             torch.empty(shape, dtype=torch.int32, device=self.device) if instances else None,
         )
-        if shape[0]:
-            with self._held_open(), self._device_turn() as warp:
-                on_stream = contextlib.nullcontext()
-                if self.device != "cpu":
-                    on_stream = warp.ScopedStream(warp.stream_from_torch(views.valid.device))
-                with on_stream:
-                    ids = views.instance_ids
-                    self._launch(
-                        shot,
-                        warp.from_torch(views.point_map, dtype=warp.vec3),
-                        warp.from_torch(views.valid, dtype=warp.bool),
-                        None if ids is None else warp.from_torch(ids, dtype=warp.int32),
-                    )
+        if not shape[0]:
+            return views
+        with self._held_open(), self._device_turn() as warp:
+
+            def placed(values: np.ndarray, dtype: Any) -> Any:
+                # In torch's memory, which is used again on this stream alone, so not before the kernel has ended.
+                return warp.from_torch(torch.from_numpy(values).to(self.device), dtype=dtype)
+
+            on_stream = contextlib.nullcontext()
+            if self.device != "cpu":
+                on_stream = warp.ScopedStream(warp.stream_from_torch(views.valid.device))
+            with on_stream:
+                ids = views.instance_ids
+                self._launch(
+                    shot,
+                    placed,
+                    warp.from_torch(views.point_map, dtype=warp.vec3),
+                    warp.from_torch(views.valid, dtype=warp.bool),
+                    None if ids is None else warp.from_torch(ids, dtype=warp.int32),
+                )
         return views
 
     def _trace(self, shot: Shot, views: Views) -> None:
@@ -157,6 +169,10 @@ class WarpSimulator(SceneSimulator):
         if views.instance_ids is not None:
             wanted.append((views.instance_ids, "int32"))
         with self._device_turn() as warp:
+
+            def placed(values: np.ndarray, dtype: Any) -> Any:
+                return warp.array(values, dtype=dtype, device=self.device)
+
             if self.device == "cpu":  # the kernel writes into the caller's arrays
                 filled = [
                     warp.array(host, dtype=getattr(warp, dtype), device="cpu", copy=False)
@@ -167,25 +183,27 @@ class WarpSimulator(SceneSimulator):
                     warp.empty(views.valid.shape, dtype=getattr(warp, dtype), device=self.device)
                     for _, dtype in wanted
                 ]
-            self._launch(shot, *filled)
+            self._launch(shot, placed, *filled)
             if self.device != "cpu":
                 for (host, _), array in zip(wanted, filled, strict=True):
                     np.copyto(host, array.numpy())  # waits for the kernel
 
-    def _launch(self, shot: Shot, point_map: Any, valid: Any, instance_ids: Any = None) -> None:
-        """Start the kernel on the current stream of the device."""
+    def _launch(
+        self,
+        shot: Shot,
+        placed: Callable[[np.ndarray, Any], Any],
+        point_map: Any,
+        valid: Any,
+        instance_ids: Any = None,
+    ) -> None:
+        """Start the kernel on the device's current stream; ``placed`` puts an array there as a Warp type."""
         warp = require_warp()
-
         from envs.simulators.warp_kernel import TILE_COLUMNS, TILE_ROWS, trace_views
 
         geometry = self._geometry
         assert geometry is not None  # whoever traces holds the simulator open
         camera = shot.camera
-
-        def floats(values: np.ndarray, dtype: Any = warp.float32) -> Any:
-            return warp.array(values.astype(np.float32), dtype=dtype, device=self.device)
-
-        ray_x, ray_y = ray_slopes(camera)
+        ray_x, ray_y = (slopes.astype(np.float32) for slopes in ray_slopes(camera))
         if instance_ids is None:
             instance_ids = warp.empty((0, 1, 1), dtype=warp.int32, device=self.device)
         tiles = -(-camera.height // TILE_ROWS) * -(-camera.width // TILE_COLUMNS)
@@ -197,10 +215,10 @@ class WarpSimulator(SceneSimulator):
                 geometry.corners,
                 geometry.instance_of,
                 self.cull_back_faces,
-                floats(shot.world_from_camera, warp.mat44),
-                floats(shot.frame_from_camera, warp.mat44),
-                floats(ray_x),
-                floats(ray_y),
+                placed(shot.world_from_camera.astype(np.float32), warp.mat44),
+                placed(shot.frame_from_camera.astype(np.float32), warp.mat44),
+                placed(ray_x, warp.float32),
+                placed(ray_y, warp.float32),
                 *shot.depth_range,
                 point_map,
                 valid,
@@ -227,6 +245,8 @@ class WarpSimulator(SceneSimulator):
 
     def _release(self) -> None:
         with _turn(os.getpid()):
+            if self._geometry is not None and self.device != "cpu" and os.getpid() == self._process:
+                require_warp().synchronize_device(self.device)  # tensors may still be under way
             self._geometry = None
 
 
