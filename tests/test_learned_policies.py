@@ -264,6 +264,13 @@ def test_ppo_resumes_to_the_same_bits_and_runs(tmp_path, kind):
     assert records[0]["path_length"] == records[1]["path_length"]
 
 
+@pytest.mark.parametrize("features", ["blind", "cnn"])
+@pytest.mark.parametrize("kind", ["ppo", "recurrent-ppo"])
+def test_ppo_learns_on_from_episodes_that_were_cut_off(tmp_path, kind, features):
+    settings = replace(TINY, policy=kind, steps=64, features=features, max_steps=3)  # most end at their limit
+    assert PpoTraining(settings, tmp_path / "run").run().steps == 64
+
+
 def test_ppo_leaves_global_generators_as_they_were(tmp_path):
     torch.manual_seed(7)
     wanted = torch.rand(3)

@@ -185,13 +185,15 @@ class PpoTraining:
         return model
 
     def _calibrate(self, model: Any, venv: Any) -> None:
-        """Offsets and scales of the features, from views of a random walk."""
+        """Offsets and scales of the features, from views of a random walk; a blind policy has none."""
         rng = generator(self.settings.seed, "calibration")
         venv.seed(self.settings.seed)
-        rows = [venv.reset()["rows"]]
+        seen = [venv.reset()]
         for _ in range(_CALIBRATION_STEPS):
-            rows.append(venv.step(rng.integers(1, 4, venv.num_envs))[0]["rows"])
-        model.policy.features_extractor.view.calibrate(torch.from_numpy(np.concatenate(rows)))
+            seen.append(venv.step(rng.integers(1, 4, venv.num_envs))[0])
+        if "rows" in seen[0]:
+            rows = np.concatenate([observation["rows"] for observation in seen])
+            model.policy.features_extractor.view.calibrate(torch.from_numpy(rows))
 
     def _segment(self, model: Any, venv: Any, number: int, advance: Callable[[int], None]) -> Any:
         """One segment; returns what SB3 logged at its end, None where the weights are not finite afterwards."""

@@ -38,7 +38,8 @@ class RowsExtractor(BaseFeaturesExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """(N, hidden + S)."""
         sensors = observations["sensors"]
-        joined = torch.cat([self.view(observations["rows"]), sensors], 1)
+        rows = observations.get("rows", sensors[:, :0])  # (N, F); a blind policy has none
+        joined = torch.cat([self.view(rows), sensors], 1)
         return torch.cat([functional.relu(self.norm(self.join(joined))), sensors], 1)
 
 
@@ -93,10 +94,8 @@ class Sb3Brain:
     def logits(self, rows: np.ndarray, sensors: np.ndarray) -> np.ndarray:
         """(4,) for one step."""
         self._policy.set_training_mode(False)
-        observation = {
-            "rows": torch.from_numpy(rows)[None].float(),
-            "sensors": torch.from_numpy(sensors)[None],
-        }
+        seen = {"rows": torch.from_numpy(rows)[None].float()} if rows.size else {}
+        observation = {**seen, "sensors": torch.from_numpy(sensors)[None]}
         with torch.inference_mode():
             if not self._recurrent:
                 return self._policy.get_distribution(observation).distribution.logits[0].numpy()

@@ -77,16 +77,18 @@ class RowsVecEnv(VecEnvWrapper):
             rows = self._features.rows(observations["point_map"], observations["valid"].astype(bool))
         else:
             rows = flat_rows(observations)
-        return {"rows": rows.astype(np.float32), "sensors": observations["sensors"]}
+        seen = {"rows": rows.astype(np.float32)} if rows.shape[1] else {}
+        return {**seen, "sensors": observations["sensors"]}
 
 
 def row_space(width: int) -> spaces.Dict:
-    """The observations of a policy: ``rows`` (F,) and ``sensors`` (S,)."""
+    """The observations of a policy: ``rows`` (F,) and ``sensors`` (S,).
+
+    Of a blind one the ``sensors`` alone: SB3 cannot batch what has no columns.
+    """
+    sizes = {"rows": width, "sensors": SENSORS} if width else {"sensors": SENSORS}
     return spaces.Dict(
-        {
-            "rows": spaces.Box(-np.inf, np.inf, (width,), np.float32),
-            "sensors": spaces.Box(-np.inf, np.inf, (SENSORS,), np.float32),
-        }
+        {name: spaces.Box(-np.inf, np.inf, (size,), np.float32) for name, size in sizes.items()}
     )
 
 
