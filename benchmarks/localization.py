@@ -20,8 +20,8 @@ from benchmarks.folder_lock import locked
 from benchmarks.machine import provenance
 from benchmarks.navigation_runner import job_name
 from benchmarks.results import ResultsFolder, read_episodes
-from benchmarks.scene_digests import scene_digests
 from benchmarks.workers import Job, Misfortune, Outcome, run_jobs
+from envs.scene_digests import scene_digests
 from poma3d.errors import EpisodeError, SettingError
 from poma3d.files import write_bytes, write_text
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import config_sha256
-from benchmarks.scene_digests import scene_digests
 from benchmarks.workers import Job
+from envs.scene_digests import scene_digests
 from policies.loading import open_policy, policy_label, policy_sha256
 from poma3d.errors import FileError, SettingError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -146,6 +147,16 @@ class _Guarded:
 
 
 def job_name(job: Job) -> str:
-    """A file name for an episode: the scene's name and the episode's id."""
-    scene = job[0] if job[0].startswith("procedural:") else Path(job[0]).name.split(".")[0]
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{scene}_{job[1]}")
+    """A file name for an episode: the scene's name and the episode's id, and what sets it apart from others of both.
+
+    Scenes of one file name lie in folders of several, and letters are left out that not every disk knows; there a
+    few digits of a hash come behind.
+    """
+    scene_id, episode_id = job
+    made = scene_id.startswith("procedural:")
+    scene = scene_id if made else Path(scene_id).name.split(".")[0]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{scene}_{episode_id}")
+    if made and name == f"{scene_id.replace(':', '-')}_{episode_id}":
+        return name
+    told = f"{scene_id}\0{episode_id}".encode(errors="surrogateescape")
+    return f"{name}-{hashlib.sha256(told).hexdigest()[:6]}"

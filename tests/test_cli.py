@@ -54,8 +54,9 @@ def test_a_run_films_and_records_its_first_episode(capfd, tmp_path, house, episo
         capfd, [*line, "--size", "24", "32", "--max-steps", "5", "--videos", "1", "--recording"]
     )
     assert code == 0, err
-    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["room_0.mp4"]
-    assert (tmp_path / "videos" / "room_0.mp4").stat().st_size > 1000
+    [video] = (tmp_path / "videos").iterdir()
+    assert video.match("room_0-*.mp4")
+    assert video.stat().st_size > 1000
     assert (tmp_path / "recording.rrd").stat().st_size > 1000
 
 
@@ -65,7 +66,7 @@ def test_videos_that_are_asked_for_later_are_made_and_change_no_record(capfd, tm
     before = (tmp_path / "episodes.jsonl").read_bytes()
     code, _, err = finish(capfd, [*line, "--videos", "2", "--recording"])
     assert code == 0, err
-    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == ["room_0.mp4", "room_1.mp4"]
+    assert [path.name[:6] for path in sorted((tmp_path / "videos").iterdir())] == ["room_0", "room_1"]
     assert (tmp_path / "recording.rrd").is_file()
     assert (tmp_path / "episodes.jsonl").read_bytes() == before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -163,8 +164,19 @@ def test_what_a_person_writes_is_understood():
     for bad in ((0,), (1, 2, 3), (4, -1)):
         with pytest.raises(SettingError):
             height_and_width(bad)
-    assert job_name(("data/scenes/house.basis.glb", "12")) == "house_12"
-    assert job_name(("procedural:val:3", "a/b")) == "procedural-val-3_a-b"
+
+
+def test_names_of_videos_are_readable_and_never_shared():
+    assert job_name(("procedural:val:0003", "12")) == "procedural-val-0003_12"
+    assert re.fullmatch(r"house_12-[0-9a-f]{6}", job_name(("data/scenes/house.basis.glb", "12")))
+    alike = [
+        *[(f"{folder}/mesh.glb", "0") for folder in ("scan_a", "scan_b")],
+        *[(f"{name}.glb", "0") for name in ("house.v1", "house.v2", "кухня", "спальня", "a b", "a-b")],
+        *[("procedural:val:0003", name) for name in ("a/b", "a-b", "a:b")],
+    ]
+    names = [job_name(job) for job in alike]
+    assert len(set(names)) == len(alike)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in names)
 
 
 def test_bad_settings_are_refused():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import charts
+from benchmarks.navigation_runner import job_name
 from benchmarks.page import cell, page, section, table, text
 from benchmarks.report import write_report
 from benchmarks.results import summarize
@@ -209,13 +210,14 @@ def test_videos_are_linked_and_small_ones_embedded(tmp_path: Path) -> None:
     write_run(tmp_path / "run", scene_id="a b/house.glb")
     videos = tmp_path / "run" / "videos"
     videos.mkdir()
-    (videos / "house_0.mp4").write_bytes(b"small")
-    (videos / "house_1.mp4").write_bytes(bytes(500_000))
+    small, large = (f"{job_name(('a b/house.glb', episode))}.mp4" for episode in "01")
+    (videos / small).write_bytes(b"small")
+    (videos / large).write_bytes(bytes(500_000))
     shown = read(write_report(tmp_path / "run"))
     sources = [attributes["src"] for tag, attributes in shown.tags if tag == "video"]
-    assert sources == ["data:video/mp4;base64,c21hbGw=", "videos/house_1.mp4"]
+    assert sources == ["data:video/mp4;base64,c21hbGw=", f"videos/{large}"]
     links = {attributes["href"] for tag, attributes in shown.tags if tag == "a"}
-    assert links == {"videos/house_0.mp4", "videos/house_1.mp4"}
+    assert links == {f"videos/{small}", f"videos/{large}"}
 
 
 def test_a_folder_without_results_is_a_clear_error(tmp_path: Path) -> None:

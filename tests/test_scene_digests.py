@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import trimesh
 
-from benchmarks.scene_digests import scene_digests
+from envs.scene_digests import scene_digests
+from envs.scenes.mesh import load_scene
 
 
 def composed(home: Path) -> Path:
@@ -57,3 +59,30 @@ def test_all_parts_of_a_composed_scene_count(tmp_path: Path) -> None:
     assert digest() == before
     (tmp_path / "objects" / "chair.glb").unlink()
     assert digest() is None
+
+
+def test_buffers_whose_names_are_quoted_count(tmp_path: Path) -> None:
+    path = tmp_path / "my room.gltf"
+    files = trimesh.exchange.gltf.export_gltf(trimesh.Scene(trimesh.creation.box((1, 1, 1))))
+    tree = json.loads(files.pop("model.gltf"))
+    for buffer in tree["buffers"]:
+        (tmp_path / f"my {buffer['uri']}").write_bytes(files[buffer["uri"]])
+        buffer["uri"] = f"my%20{buffer['uri']}"
+    path.write_text(json.dumps(tree))
+    assert len(load_scene(path).triangles) == 12
+
+    def digest() -> str | None:
+        return scene_digests(["one"], lambda _: path)["one"]
+
+    before = digest()
+    assert before is not None
+    buffer = next(tmp_path.glob("my *.bin"))
+    buffer.write_bytes(buffer.read_bytes()[::-1])
+    assert digest() not in (before, None)
+
+
+def test_any_file_name_has_a_digest(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.glb")  # as a Latin-1 disk hands it out
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / "a.glb")
+    (tmp_path / "a.glb").rename(path)
+    assert scene_digests(["one"], lambda _: path)["one"] is not None

@@ -11,9 +11,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from poma3d.errors import UserError
 
@@ -52,7 +54,7 @@ def _digest(path: Path, navmesh: str | None) -> str | None:
         for file in _files(path, navmesh):
             status = file.stat()
             content = _sha256(str(file.resolve()), status.st_size, status.st_mtime_ns)
-            total.update(f"{file.name} {content}\n".encode())
+            total.update(os.fsencode(file.name) + f" {content}\n".encode())
     except (OSError, UserError):  # the run says what is wrong with it, when it comes to it
         return None
     return total.hexdigest()[:16]
@@ -100,7 +102,7 @@ def _buffers(mesh: Path) -> Iterator[Path]:
         names = [str(buffer["uri"]) for buffer in buffers if "uri" in buffer]
     except (ValueError, AttributeError, TypeError):
         return  # damaged: the loader says how
-    yield from (mesh.parent / name for name in names if not name.startswith("data:"))
+    yield from (mesh.parent / unquote(name) for name in names if not name.startswith("data:"))
 
 
 @functools.lru_cache(maxsize=4096)
