@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 from flat_room import room_scene
 
 from agent.rollout import run_episode
@@ -322,6 +323,29 @@ def test_a_policy_refuses_another_backbone(tmp_path, tiny_weights, kind):
     beside.unlink()
     with pytest.raises(FileError, match=r"may lie beside this file as encoder\.safetensors"):
         open_policy(str(tmp_path / "policy"))
+
+
+@pytest.mark.parametrize("kind", ["dagger", "ppo"])
+def test_a_training_does_not_go_on_in_a_scene_that_has_changed(tmp_path, kind):
+    mesh = tmp_path / "room.glb"
+    save_scene(room_scene(), mesh)
+    settings = replace(TINY, policy=kind, scene=str(mesh), held_out=0, steps=96)
+
+    def cut(*_):
+        raise _KilledError
+
+    def training():
+        return (DaggerTraining if kind == "dagger" else PpoTraining)(settings, tmp_path / "run")
+
+    once = {"on_log": cut} if kind == "dagger" else {"on_segment": cut}
+    with pytest.raises(_KilledError):
+        training().run(**once)
+    first = mesh.read_bytes()
+    trimesh.load_scene(mesh).scaled(1.5).export(mesh)
+    with pytest.raises(SettingError, match=r"other scenes: the scene .*room\.glb has changed since"):
+        training().run()
+    mesh.write_bytes(first)
+    assert training().run().weights_sha256
 
 
 def test_training_stops_early_where_the_loss_is_not_finite(tmp_path, monkeypatch):

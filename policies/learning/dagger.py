@@ -32,7 +32,7 @@ from policies.learning.houses import TrainingScenes, training_body
 from policies.learning.imitation import NotFiniteError, learn_pass
 from policies.learning.learned_policy import DaggerBrain
 from policies.learning.networks import PolicyNetwork
-from policies.learning.run_state import load_state, refuse_other_backbone, save_state
+from policies.learning.run_state import load_state, refuse_other_backbone, refuse_other_scenes, save_state
 from policies.learning.settings import TrainSettings
 from policies.learning.train_result import TrainResult
 from poma3d.files import write_text
@@ -129,6 +129,8 @@ class DaggerTraining:
         self._features = settings.open_features()
         refuse_other_backbone(self._work, state, self._features.backbone)
         self._scenes = TrainingScenes(settings, training_body(self._features.size, settings.max_steps))
+        self._digests = self._scenes.digests()
+        refuse_other_scenes(self._work, state, self._digests)
         self._network = PolicyNetwork(self._features.layout, settings.network, seed=settings.seed)
         self._optimiser = torch.optim.AdamW(
             self._network.parameters(),
@@ -185,6 +187,7 @@ class DaggerTraining:
             "network": self._network.tensors(),
             "optimiser": self._optimiser.state_dict(),
             "backbone": self._features.backbone,
+            "scenes": self._digests,
         }
 
     def _collect(self, unit: Unit, advance: Callable[[int], None]) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from envs.embodiment import AgentSpec, agent_preset
+from envs.episodes.dataset import EpisodeFile, encode
 from envs.episodes.episode import Episode
 from envs.episodes.locate import locate_scene
 from envs.episodes.pointnav_generator import pointnav_episode
 from envs.pointnav import PointNavEnv
 from envs.scene_choice import scene_id_of
+from envs.scene_digests import scene_digests
 from envs.simulators.open import open_simulator
 from envs.simulators.protocol import Simulator
 from envs.task_source import body_of, list_scenes, open_source
@@ -82,6 +85,17 @@ class TrainingScenes:
         if self._limit is not None:
             index %= self._limit
         return pointnav_episode(simulator, index, self._seed, scene_id=scene_id)
+
+    def digests(self) -> dict[str, str | None]:
+        """What is in the scenes (`envs.scene_digests`) and in the file of episodes, for a later run to compare with."""
+        found = scene_digests([*self.training, *self.held_out], self._find)
+        if self._recorded:
+            episodes = tuple(one for listed in self._recorded.values() for one in listed)
+            found["the episodes"] = hashlib.sha256(encode(EpisodeFile(episodes))).hexdigest()[:16]
+        return found
+
+    def _find(self, scene_id: str) -> str:
+        return locate_scene(str(self._locate(scene_id)), scenes_dir=self._scenes_dir)
 
     def environment(self, scene_ids: Sequence[str]) -> PointNavEnv:
         """The episodes of some of the scenes as an environment."""

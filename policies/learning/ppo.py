@@ -24,7 +24,7 @@ from policies.learning.collect import generator
 from policies.learning.features import ViewFeatures
 from policies.learning.held_out import evaluate_and_keep
 from policies.learning.houses import TrainingScenes, training_body
-from policies.learning.run_state import load_state, refuse_other_backbone, save_state
+from policies.learning.run_state import load_state, refuse_other_backbone, refuse_other_scenes, save_state
 from policies.learning.sb3_network import (
     Sb3Brain,
     load_without_aliases,
@@ -96,6 +96,8 @@ class PpoTraining:
         features = settings.open_features()
         refuse_other_backbone(self._work, state, features.backbone)
         scenes = TrainingScenes(settings, training_body(features.size, settings.max_steps))
+        digests = scenes.digests()
+        refuse_other_scenes(self._work, state, digests)
         venv = make_training_env(scenes, features, settings.ppo.n_envs)
         log = None
         try:
@@ -133,7 +135,7 @@ class PpoTraining:
                 facts = {"step": self._done, "env_steps": self._steps} | facts
                 # before the checkpoint: a line that it does not know of is taken away again, one more is not made
                 log.write(facts | {"time_segment": time.perf_counter() - began})
-                save_state(self._work, self.config, self._state(model, features))
+                save_state(self._work, self.config, self._state(model, features, digests))
                 on_segment(self._done, self.segments, facts)
         finally:
             venv.close()
@@ -141,7 +143,7 @@ class PpoTraining:
                 log.close()
         return None
 
-    def _state(self, model: Any, features: ViewFeatures) -> dict[str, Any]:
+    def _state(self, model: Any, features: ViewFeatures, scenes: Mapping[str, str | None]) -> dict[str, Any]:
         """What a checkpoint holds; at the end only what says so stays beside the policy."""
         end = {"done": self._done, "best": self._best, "steps": self._steps}
         if self._done == self.segments:
@@ -152,6 +154,7 @@ class PpoTraining:
             "optimiser": model.policy.optimizer.state_dict(),
             "updates": model._n_updates,
             "backbone": features.backbone,
+            "scenes": dict(scenes),
         }
 
     def _make_model(self, venv: Any, features: ViewFeatures) -> Any:

@@ -69,3 +69,24 @@ def refuse_other_backbone(folder: Path, state: Mapping[str, Any], backbone: Mapp
             f" {backbone['name']} has {backbone['weights_sha256'][:12]} now: put the old one back, or name another"
             " --out"
         )
+
+
+def refuse_other_scenes(folder: Path, state: Mapping[str, Any], scenes: Mapping[str, str | None]) -> None:
+    """Refuse to go on with a training where other scenes or episodes lie by now.
+
+    Args:
+        folder: of the checkpoint.
+        state: what it holds; ``scenes`` may be missing.
+        scenes: `policies.learning.houses.TrainingScenes.digests` now.
+
+    Raises:
+        SettingError: a scene, or the file of episodes, is not what it was.
+    """
+    known = state.get("scenes", scenes)
+    changed = [name for name in known if known[name] != scenes.get(name)]
+    if changed:
+        what = changed[0] if changed[0].startswith("the ") else f"the scene {changed[0]}"
+        raise SettingError(
+            f"{folder.parent} holds a training on other scenes: {what} has changed since; put the old one back, or"
+            " name another --out"
+        )
