@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from agent.policy import Policy
+from policies.own_code import cause, code_sha256, import_code
 from policies.planner import Planner
 from policies.recognition.eyes import eyes_label, open_eyes
 from policies.scripted import POLICIES, make_policy
-from poma3d.errors import FileError, SettingError, UserError
+from poma3d.errors import SettingError, UserError
 
 SHIPPED = {"pointnav-mini": Path(__file__).parent / "pretrained" / "pointnav-mini"}
 """Trained policies that come with the package, by name; each folder has its card, `README.md`."""
@@ -52,7 +48,7 @@ def open_policy(spec: str) -> Policy:
             )
         return make_policy(spec)
     place, name = spec.rsplit(":", 1)
-    module = _import_file(place) if place.endswith(".py") else _import_module(place)
+    module = import_code(place)
     kind = getattr(module, name, None)
     if not isinstance(kind, type):
         classes = [
@@ -65,7 +61,7 @@ def open_policy(spec: str) -> Policy:
     try:
         policy: Any = kind()
     except Exception as error:
-        raise UserError(f"{spec} cannot be made without arguments ({_cause(error)})") from error
+        raise UserError(f"{spec} cannot be made without arguments ({cause(error)})") from error
     for attribute, default in (("name", name), ("privileged", False)):
         if not hasattr(policy, attribute):
             setattr(policy, attribute, default)
@@ -83,7 +79,7 @@ def policy_label(spec: str) -> str:
 
 
 def policy_sha256(spec: str) -> str | None:
-    """sha256 (hex) of a trained policy, or of the file that holds a person's own class; None for the scripted.
+    """sha256 (hex) of a trained policy, or of a person's own code (`policies.own_code`); None for the scripted.
 
     Raises:
         UserError: the file or module cannot be found.
@@ -97,16 +93,7 @@ def policy_sha256(spec: str) -> str | None:
         return open_eyes(spec.removeprefix(SEEING)).sha256()
     if ":" not in spec:
         return None
-    place = spec.rsplit(":", 1)[0]
-    file = place if place.endswith(".py") else _import_module(place).__file__
-    if file is None:
-        return None
-    try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    except OSError as error:
-        raise FileError(
-            file, f"cannot be read ({error.strerror}); a policy's Python file was expected"
-        ) from None
+    return code_sha256(*spec.rsplit(":", 1))
 
 
 def policy_weights_sha256(spec: str) -> str | None:
@@ -126,40 +113,3 @@ def _folder_of(spec: str) -> Path | None:
     if spec in SHIPPED:
         return SHIPPED[spec]
     return Path(spec) if spec not in POLICIES and Path(spec).is_dir() else None
-
-
-def _import_file(place: str) -> ModuleType:
-    path = Path(place).resolve()
-    if not path.is_file():
-        raise FileError(place, "is not there; a policy's Python file was expected")
-    name = f"pomagym_policy_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
-        raise FileError(place, "cannot be imported as Python")
-    module = importlib.util.module_from_spec(found)
-    _allow_imports_from(path.parent)
-    sys.modules[name] = module  # dataclasses and pickling look their module up there
-    try:
-        found.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise FileError(place, f"cannot be imported ({_cause(error)})") from error
-    return module
-
-
-def _import_module(name: str) -> ModuleType:
-    _allow_imports_from(Path.cwd())
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise UserError(f"the policy's module {name} cannot be imported ({_cause(error)})") from error
-
-
-def _allow_imports_from(folder: Path) -> None:
-    """Let what lies in a folder be imported, after everything that is installed."""
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-
-
-def _cause(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
