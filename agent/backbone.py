@@ -13,11 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from poma3d.errors import SettingError
+from poma3d.errors import SceneWarning, SettingError
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,8 @@ OUTPUTS = {"cls": ("cls",), "patch_tokens": ("patch_tokens",), "both": ("cls", "
 
 _LARGEST_ON_CPU = 8
 """Views of the largest batch on a processor; more at once are not faster (112 pixels, mini: 157 a second)."""
+_FAR = 300.0
+"""Metres: coordinates of rooms and houses are smaller."""
 _BLOCK_ON_GPU = 32
 """Views of a block on a GPU, where filling up costs next to nothing."""
 
@@ -96,6 +99,7 @@ class FrozenBackbone:
             self._encoder.clip.visual_projection.register_forward_hook(_project_each_row)
         self._block = 1 if self.device.type == "cpu" else _BLOCK_ON_GPU
         self._largest = _LARGEST_ON_CPU if self.device.type == "cpu" else _BLOCK_ON_GPU
+        self._far = False  # whether far-off points have been warned of
         self._same: dict[tuple[int, int], bool] = {}  # (views, threads) -> whether they give what blocks give
 
     @property
@@ -135,10 +139,11 @@ class FrozenBackbone:
 
         Raises:
             SettingError: shapes or types that do not fit, or coordinates so large that no features come out.
+            SceneWarning: once, where points lie so far away that they can hardly be metres of a room.
         """
         import torch
 
-        points, present = torch.as_tensor(point_map), torch.as_tensor(valid)
+        points, present = _tensor(point_map), _tensor(valid)
         size = self.image_size
         if points.ndim != 4 or tuple(points.shape[1:]) != (size, size, 3) or not points.is_floating_point():
             raise SettingError(
@@ -154,6 +159,17 @@ class FrozenBackbone:
             name: np.empty((len(points), *shape), np.float32) for name, shape in self.feature_shapes.items()
         }
         points, present = points.to(self.device, torch.float32), present.to(self.device)
+        # The cheap look comes first; what is not valid may hold anything, NaN too.
+        if not self._far and len(points) and not points.abs().max() <= _FAR:
+            farthest = _farthest(points, present)
+            self._far = farthest > _FAR
+            if self._far:
+                warnings.warn(
+                    f"a valid point lies as far away as {farthest:.0f}; point maps are in metres, and the encoder knows"
+                    " rooms: divide millimetres by 1000, move far-off scenes to the origin",
+                    SceneWarning,
+                    stacklevel=2,
+                )
         for start in range(0, len(points), self._largest):
             part = slice(start, start + self._largest)
             for name, values in self._encode_part(points[part], present[part]).items():
@@ -217,6 +233,15 @@ class FrozenBackbone:
         with torch.inference_mode():
             found = self._encoder(points, valid)
         return {name: getattr(found, name).float().cpu().numpy() for name in OUTPUTS[self.output]}
+
+
+def _tensor(array: np.ndarray | Tensor) -> Tensor:
+    """A tensor of an array, which may be mirrored or only to be read."""
+    import torch
+
+    return torch.as_tensor(
+        np.require(array, requirements=("C", "W")) if isinstance(array, np.ndarray) else array
+    )
 
 
 def _farthest(points: Tensor, valid: Tensor) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from agent.backbone import FrozenBackbone
 from poma3d.checkpoints import save_encoder
 from poma3d.encoder import PointMapEncoder
 from poma3d.encoder_config import EncoderConfig
-from poma3d.errors import FileError, SettingError
+from poma3d.errors import FileError, SceneWarning, SettingError
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +168,38 @@ def test_no_feature_is_silently_no_number(backbone: FrozenBackbone) -> None:
     for name, values in backbone.encode(points, valid).items():
         np.testing.assert_array_equal(values, expected[name])
     points[1] = 1e30 * views(1, seed=1)[0][0]
-    with pytest.raises(SettingError, match=r"as far away as .*e\+3\d; point maps are in metres"):
+    with (
+        pytest.warns(SceneWarning),
+        pytest.raises(SettingError, match=r"as far away as .*e\+3\d; point maps are in metres"),
+    ):
         backbone.encode(points, valid)
+
+
+def test_millimetres_are_asked_about_once() -> None:
+    backbone = FrozenBackbone(PointMapEncoder(TINY))
+    points, valid = views(2)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        backbone.encode(points, valid)
+        points[0, 0, 0], valid[0, 0, 0] = 1e6, False  # what is not valid may hold anything
+        backbone.encode(points, valid)
+        assert not told
+        for _ in range(2):
+            backbone.encode(1000 * points, valid)
+    assert [one.category for one in told] == [SceneWarning]
+    assert "divide millimetres by 1000" in str(told[0].message)
+
+
+def test_mirrored_and_read_only_views_are_taken(backbone: FrozenBackbone) -> None:
+    points, valid = views(2)
+    turned = backbone.encode(points[:, :, ::-1], valid[:, :, ::-1])
+    mirrored, seen = points[:, :, ::-1].copy(), valid[:, :, ::-1].copy()
+    for array in (mirrored, seen):
+        array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name, values in backbone.encode(mirrored, seen).items():
+            np.testing.assert_array_equal(values, turned[name])
 
 
 @pytest.mark.parametrize("wrong", [torch.nn.Linear(3, 4), None, 7, b"poma3d-mini"])

@@ -22,6 +22,7 @@ from poma3d.pointmap import (
     resize,
     rotation_from_heading,
     transform_points,
+    unproject,
     world_from_pose,
 )
 
@@ -85,11 +86,22 @@ class TestDepth:
         assert not points[~valid].any()
         assert np.isfinite(points).all()
 
-    def test_integers_and_batches(self):
-        points, valid = depth_to_points(np.ones((5, 2, 4, 6), int), Camera(4, 6))
+    def test_batches(self):
+        points, valid = depth_to_points(np.ones((5, 2, 4, 6)), Camera(4, 6))
         assert points.shape == (5, 2, 4, 6, 3)
         assert valid.shape == (5, 2, 4, 6)
         assert points.dtype == np.float64
+
+    @pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.uint8])
+    def test_whole_numbers_are_taken_for_millimetres_and_refused(self, dtype):
+        depth = np.full((4, 6), 200, dtype)
+        for points_of in (
+            lambda depth: depth_to_points(depth, Camera(4, 6)),
+            lambda depth: unproject(depth, Camera(4, 6).intrinsics),
+        ):
+            with pytest.raises(SettingError, match=rf"holds .*{np.dtype(dtype)}: depth / 1000"):
+                points_of(depth)
+            assert points_of(depth / 1000.0)[0].max() < 0.3
 
     def test_a_shape_that_does_not_fit(self):
         with pytest.raises(SettingError, match=r"\(6, 4\).*4 x 6"):
@@ -285,6 +297,13 @@ class TestResize:
         assert not resized[~kept].any()
         if (height, width) == (new_height, new_width):
             np.testing.assert_array_equal(resized, point_map)
+
+    def test_a_mask_of_numbers_is_a_mask(self):
+        mask = np.array([[0, 255], [1, 0]], np.uint8)
+        points, kept = resize(np.ones((2, 2, 3)), mask, 2, 2)
+        assert kept.dtype == bool
+        np.testing.assert_array_equal(kept, mask > 0)
+        np.testing.assert_array_equal(points[..., 0], mask > 0)
 
     def test_input_that_does_not_fit(self):
         ones, valid = np.ones((4, 4, 3)), np.ones((4, 4), bool)

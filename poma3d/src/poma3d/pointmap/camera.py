@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from poma3d.errors import SettingError
-from poma3d.pointmap.arrays import Array, floating, like, namespace
+from poma3d.pointmap.arrays import Array, floating, is_torch, like, namespace
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def depth_to_points(depth: Array, camera: Camera) -> tuple[Array, Array]:
         (..., H, W).
 
     Raises:
-        SettingError: the depth's last two sizes are not the camera's.
+        SettingError: the depth's last two sizes are not the camera's, or it is in whole numbers.
     """
-    depth = floating(depth)
+    depth = _metres(depth)
     if tuple(depth.shape[-2:]) != (camera.height, camera.width):
         raise SettingError(
             f"depth of shape {tuple(depth.shape)} does not fit a camera of {camera.height} x {camera.width}"
@@ -93,6 +93,17 @@ def depth_to_points(depth: Array, camera: Camera) -> tuple[Array, Array]:
     valid = xp.isfinite(depth) & (depth > 0)
     hit = xp.where(valid, depth, xp.zeros_like(depth))
     return hit[..., None] * like(camera.rays(), depth), valid
+
+
+def _metres(depth: Array) -> Array:
+    """A depth, refused where it holds whole numbers: what sensors and PNGs give so is in millimetres."""
+    depth = depth if is_torch(depth) else np.asarray(depth)
+    if floating(depth) is depth:
+        return depth
+    raise SettingError(
+        f"depth is taken in metres, as floats, and this one holds {depth.dtype}: depth / 1000.0 makes metres of"
+        " millimetres"
+    )
 
 
 def project(points: Array, camera: Camera) -> tuple[Array, Array, Array]:
@@ -131,9 +142,9 @@ def unproject(depth: Array, intrinsics: Array) -> tuple[Array, Array]:
         (..., H, W).
 
     Raises:
-        SettingError: matrices of another shape, or focal lengths that are not above 0.
+        SettingError: matrices of another shape, focal lengths that are not above 0, or depth in whole numbers.
     """
-    depth = floating(depth)
+    depth = _metres(depth)
     xp = namespace(depth)
     matrix = like(intrinsics, depth)
     if depth.ndim < 2 or tuple(matrix.shape[-2:]) != (3, 3):

@@ -19,7 +19,7 @@ def resize(
 
     Args:
         point_map: (..., H, W, 3) metres.
-        valid: (..., H, W) bool.
+        valid: (..., H, W) bool; of numbers, all but 0.
         height: new number of rows.
         width: new number of columns.
         average: take means instead of samples.
@@ -32,7 +32,7 @@ def resize(
     """
     point_map = floating(point_map)
     xp = namespace(point_map)
-    valid = valid if is_torch(valid) else np.asarray(valid)
+    valid = (valid if is_torch(valid) else np.asarray(valid)) != 0
     if point_map.ndim < 3 or point_map.shape[-1] != 3 or tuple(valid.shape) != tuple(point_map.shape[:-1]):
         raise SettingError(
             f"a point map (..., H, W, 3) and its validity (..., H, W) are needed,"
