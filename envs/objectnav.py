@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from gymnasium import spaces
@@ -101,6 +101,14 @@ class ObjectNavEnv(NavigationEnv):
         semantic: bool = False,
     ) -> None:
         check_flag("semantic", semantic)
+        if (
+            isinstance(categories, str)
+            or not categories
+            or not all(isinstance(one, str) for one in categories)
+        ):
+            raise SettingError(
+                f"categories must be a list of one or more names, such as ['chair', 'bed'], found {categories!r}"
+            )
         self._sees_instances = bool(semantic)
         self._category_of: tuple[Simulator | None, np.ndarray] = (None, np.zeros(0, np.int32))
         body = body_of(
@@ -152,6 +160,10 @@ class ObjectNavEnv(NavigationEnv):
         if self._sees_instances:
             sensed["semantic"] = self._recognise(views)
         return sensed
+
+    def _terms(self) -> dict[str, Hashable]:
+        ids = tuple(self.category_ids.items())
+        return {**super()._terms(), "categories": ids, "semantic": self._sees_instances}
 
     def _recognise(self, views: Views) -> np.ndarray:
         """Category id (H, W) int32 of what each pixel shows."""

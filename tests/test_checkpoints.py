@@ -96,6 +96,23 @@ def test_saving_and_loading_changes_nothing(tmp_path: Path) -> None:
     assert load_encoder(path, dtype=torch.bfloat16).weights()[RGB].dtype == torch.bfloat16
 
 
+def test_a_plain_state_dict_is_read_with_its_shape_and_asked_for_it_without(tmp_path: Path) -> None:
+    encoder = PointMapEncoder("mini", seed=4)
+    torch.save(encoder.state_dict(), tmp_path / "mine.pth")
+    found = load_encoder(tmp_path / "mine.pth", config=encoder.config)
+    assert found.weights_sha256() == encoder.weights_sha256()
+    with pytest.raises(
+        FileError, match=r'shape of the preset mini: give config=.*PRESETS\["mini"\], or save with'
+    ):
+        load_encoder(tmp_path / "mine.pth")
+    save_file(
+        {f"vision_model.a{number}": torch.zeros(1) for number in range(99)}, tmp_path / "other.safetensors"
+    )
+    with pytest.raises(FileError, match=r"unexpected \(99\): .* and 87 more") as told:
+        load_encoder(tmp_path / "other.safetensors")
+    assert len(str(told.value)) < 3000
+
+
 def test_other_programs_read_our_file_by_transformers_names(tmp_path: Path) -> None:
     encoder = PointMapEncoder("mini")
     save_encoder(encoder, tmp_path / "e.safetensors")

@@ -86,6 +86,12 @@ def test_bad_settings_say_what_is_wrong(settings: dict[str, Any], message: str) 
         PointNavEnv(**{"scene": room_scene(), "episodes": [room_episode()], **settings}).reset()
 
 
+@pytest.mark.parametrize("categories", ["sofa", [], [3], ()])
+def test_categories_are_a_list_of_names(categories: Any) -> None:
+    with pytest.raises(SettingError, match=r"categories must be a list of one or more names, .* found"):
+        ObjectNavEnv(scene=room_scene(), episodes=1, categories=categories)
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

@@ -204,9 +204,9 @@ def find_tower(
     """
     folder = path if path.is_dir() else path.parent
     adapter = read_json(folder / "adapter_config.json") if (folder / "adapter_config.json").is_file() else {}
+    guessed = config is None and not (path.is_dir() and (path / "config.json").is_file())
     if config is None:
-        described = path.is_dir() and (path / "config.json").is_file()
-        config = config_of_clip(path / "config.json") if described else PRESETS["base"]
+        config = PRESETS["base"] if guessed else config_of_clip(path / "config.json")
     with Weights(weight_files(path)) as weights:
         prefix = _choose_prefix(path, weights, branch)
         tensors = {
@@ -229,6 +229,14 @@ def find_tower(
     expected = shapes_of(config)
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if expected != found:
+        fitting = [name for name, other in PRESETS.items() if guessed and shapes_of(other) == found]
+        if fitting:
+            raise FileError(
+                path,
+                f"does not say its shape, and its weights are of the shape of the preset {fitting[0]}: give"
+                f' config=poma3d.encoder_config.PRESETS["{fitting[0]}"], or save with poma3d.checkpoints.save_encoder,'
+                " which keeps the config",
+            )
         raise FileError(path, describe_mismatch(expected, found))
     refuse_not_finite(path, tensors)
     return Tower(tensors=tensors, config=config, prefix=prefix)

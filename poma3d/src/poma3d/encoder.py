@@ -215,12 +215,8 @@ class PointMapEncoder(nn.Module):
                 f"keep must be int64 patch numbers of shape {(*views, 'K')},"
                 f" found {keep.dtype} of shape {tuple(keep.shape)}"
             )
-        # On a GPU this look would wait for all queued work at every step; there torch itself refuses.
-        if (
-            keep.device.type == "cpu"
-            and keep.numel()
-            and not 0 <= keep.min() <= keep.max() < self.config.patches
-        ):
+        # Where we may not look, torch itself refuses.
+        if _may_look(keep) and keep.numel() and not 0 <= keep.min() <= keep.max() < self.config.patches:
             raise SettingError(
                 f"patch numbers run from 0 to {self.config.patches - 1},"
                 f" found {int(keep.min())} to {int(keep.max())}"
@@ -239,8 +235,8 @@ class PointMapEncoder(nn.Module):
         valid = seen if valid is None else seen & valid
         cut = points.reshape(-1, grid, side, grid, side, 3)  # (B, V, H, W, 3) -> (N, g, p, g, p, 3)
         cut_valid = valid.reshape(-1, grid, side, grid, side)  # (B, V, H, W) -> (N, g, p, g, p)
-        # Most point maps hold zeros already where they are not valid; finding out is cheap, but not on a GPU.
-        if points.device.type != "cpu" or not torch.equal(valid, present):
+        # Most point maps hold zeros already where they are not valid; finding out is cheap.
+        if not _may_look(points) or not torch.equal(valid, present):
             cut = cut.masked_fill(~cut_valid[..., None], 0.0)
         return (
             cut.transpose(2, 3).reshape(-1, grid * grid, side * side * 3),  # -> (N, P, p p 3)
@@ -261,7 +257,7 @@ class PointMapEncoder(nn.Module):
             table = embeddings.position_embedding.weight.float()  # (1 + P, C)
             position = table[1:] if keep is None else table[1:][keep]  # (P, C) or (N, K, C)
             tokens = self._read(patches, valid, kernel) + position  # (N, K, C)
-            cls = (embeddings.class_embedding.float() + table[0]).expand(len(tokens), 1, -1)  # (N, 1, C)
+            cls = (embeddings.class_embedding.float() + table[0]).expand(tokens.shape[0], 1, -1)  # (N, 1, C)
             hidden = torch.cat([cls, tokens], 1)  # (N, 1 + K, C)
             hidden = functional.layer_norm(
                 hidden, (self.config.width,), norm.weight.float(), norm.bias.float(), norm.eps
@@ -277,7 +273,7 @@ class PointMapEncoder(nn.Module):
         middle = points.sum(2) / count  # (N, K, 3)
         # What is not valid takes the middle, so that it says nothing. Then all is linear, and the change of
         # coordinates costs a product of 3 columns and no pass over the points.
-        if patches.device.type != "cpu":
+        if not _may_look(patches):
             points = torch.where(valid[..., None], points, middle[:, :, None])
         else:  # few are not valid, and writing those alone takes a third of the time
             holes = (~valid).flatten().nonzero()[:, 0]  # (M,)
@@ -288,3 +284,10 @@ class PointMapEncoder(nn.Module):
         whole = kernel.unflatten(-1, (-1, 3)).sum(1)  # (C, p p 3) -> (C, 3)
         detail = functional.linear(points.flatten(2), _DETAIL * kernel)  # (N, K, p p, 3) -> (N, K, C)
         return detail + functional.linear(middle, (_PLACE - _DETAIL) * whole)
+
+
+def _may_look(tensor: Tensor) -> bool:
+    """Whether what is done may depend on the numbers in a tensor: on a GPU that waits for all queued work, and what is
+    being compiled or exported is to hold for any numbers.
+    """
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -19,6 +19,8 @@ from torch import Tensor
 from poma3d.errors import FileError
 from poma3d.files import atomic_path
 
+_MOST_NAMED = 12
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -151,7 +153,8 @@ def refuse_not_finite(path: str | os.PathLike[str], tensors: Mapping[str, Tensor
 def describe_mismatch(
     expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], whose: str = "this encoder"
 ) -> str:
-    """Say which weights are missing, which are unexpected and which have another shape, one kind a line.
+    """Say which weights are missing, which are unexpected and which have another shape, one kind a line, the first
+    `_MOST_NAMED` of each by name.
 
     Args:
         expected: shapes by name.
@@ -166,7 +169,8 @@ def describe_mismatch(
         if expected[name] != found[name]
     ]
     lines = [
-        f"{kind} ({len(names)}): {', '.join(names)}"
+        f"{kind} ({len(names)}): {', '.join(names[:_MOST_NAMED])}"
+        + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
         if names
     ]
