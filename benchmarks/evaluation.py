@@ -14,6 +14,7 @@ from benchmarks.results import CONFIG_FILE, ResultsFolder, read_config, read_epi
 from benchmarks.workers import Job, Misfortune, Outcome, run_jobs
 from policies.loading import policy_weights_sha256
 from poma3d.errors import EpisodeError, SettingError
+from poma3d.files import check_folder
 
 
 @dataclass
@@ -70,6 +71,7 @@ def evaluate(
     """
     if videos < 0:
         raise SettingError(f"the number of videos must be at least 0, found {videos}")
+    check_folder(folder)
     if not overwrite:
         run = spelled_as(run, read_config(Path(folder) / CONFIG_FILE))
     check_settings(run)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from poma3d.errors import FileError, SettingError
+from poma3d.files import check_folder
 
 NAME = ".lock"
 """The file that is locked; it holds the process id of the run, and is gone when no run is going on."""
@@ -25,6 +26,7 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
         FileError: the folder cannot be made or written.
     """
     folder = Path(folder)
+    check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = _acquire(folder / NAME)

@@ -63,7 +63,7 @@ def encoder(config: Encoder) -> int:
     from poma3d.evaluation.table import Row, make_table, open_checkpoint
     from poma3d.evaluation.table_data import TableData
     from poma3d.evaluation.table_text import markdown
-    from poma3d.files import write_text
+    from poma3d.files import check_folder, write_text
     from poma3d.pretrained import SHIPPED
     from poma3d.pretrained.card import write_card
     from pomagym.progress import Bar
@@ -72,6 +72,7 @@ def encoder(config: Encoder) -> int:
         raise SettingError(
             "there are no held-out scenes: --validation FOLDER (pomagym scenes export makes one)"
         )
+    check_folder(config.out)
     if config.threads is not None:
         torch.set_num_threads(max(config.threads, 1))
     rows = [Row.parse(text) for text in config.row or SHIPPED[:1]]

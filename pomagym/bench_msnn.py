@@ -80,10 +80,11 @@ def msnn(config: Msnn) -> int:
     from benchmarks.tables import print_table
     from envs.msnn import DIRECTIONS
     from poma3d.errors import SettingError
-    from poma3d.files import write_text
+    from poma3d.files import check_folder, write_text
     from pomagym.progress import Bar
 
     check_data(config.data)
+    check_folder(config.out or "results")
     split = config.split or split_beside(config.data, "val")
     samples = read_samples(config.data, split)
     if not samples:

@@ -54,9 +54,12 @@ def question_answering(config: Qa) -> int:
     from benchmarks.question_answering import exact_match, majority_logits, read_questions
     from policies.situated.training import BLIND
     from poma3d.errors import SettingError
+    from poma3d.files import check_folder
     from pomagym.progress import Bar
 
     check_data(config.data)
+    if config.out is not None:
+        check_folder(config.out.parent)
     samples = read_questions(config.data, config.format)
     paths = find_heads(config.heads)
     source = scene_source(config.scenes, config.encoder, config.cache)

@@ -55,10 +55,13 @@ def retrieval(config: Retrieval) -> int:
     """Measure, print the table or the JSON."""
     from benchmarks.retrieval import RetrievalRun, measure_retrieval
     from poma3d.errors import SettingError
+    from poma3d.files import check_folder
     from pomagym.progress import Bar
 
     if not config.scenes:
         raise SettingError("scenes are searched in: name a ScenePoint folder, --scenes DIR")
+    if config.out is not None:
+        check_folder(config.out.parent)
     run = RetrievalRun(
         scenes=tuple(map(str, config.scenes)),
         encoder=config.encoder,

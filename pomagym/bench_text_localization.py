@@ -44,7 +44,7 @@ def text_localization(
     """
     from benchmarks.text_localization import TextLocalizationRun, measure_text_localization
     from poma3d.errors import SettingError
-    from poma3d.files import write_text
+    from poma3d.files import check_folder, write_text
     from pomagym.progress import Bar
 
     if data is None:
@@ -53,6 +53,8 @@ def text_localization(
         raise SettingError(f"the number of pictures must be at least 0, found {pictures}")
     if pictures and out is None:
         raise SettingError("pictures need a folder to be written to: name it with --out")
+    if out is not None:
+        check_folder(out)
     split = split or split_beside([Path(data)], "val")
     chosen = None if split is None else str(split)
     run = TextLocalizationRun(scenes, encoder, text, views, seed, samples=data, split=chosen, long=long)

@@ -106,10 +106,12 @@ def export(config: ExportScenes) -> int:
     from envs.simulators.raycast import available_cores
     from envs.task_source import list_scenes
     from poma3d.errors import SettingError, UserError
+    from poma3d.files import check_folder
     from pomagym.progress import Bar
 
     if not config.scenes:
         raise SettingError("no scenes to export; name mesh files or procedural:SPLIT:N")
+    check_folder(config.out)
     specs = [str(spec) for choice in config.scenes for spec in list_scenes(choice)]
     unopened: dict[str, str] = {}
     if config.by_room:

@@ -69,6 +69,27 @@ def test_bad_input_ends_in_one_line_that_says_what_is_wrong(capfd, tmp_path, mon
     assert not list(tmp_path.rglob("*.json*"))  # nothing is left behind
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["run", "--scene", "procedural:val:1"],
+        ["bench", "navigation", "--scene", "procedural:val:1"],
+        ["bench", "localization", "--scene", "procedural:val:1"],
+        ["train", "--scene", "procedural:train:2"],
+        ["scenes", "export", "procedural:val:1"],
+        ["bench", "encoder", "--validation", "."],
+        ["bench", "retrieval", "--scenes", "."],
+    ],
+    ids=lambda line: " ".join(line[:2]),
+)
+def test_a_file_where_a_folder_is_needed_is_named_before_any_work(capfd, tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").write_text("precious")
+    out = "mine/found.json" if "retrieval" in line else "mine"
+    assert "mine: is no folder; one is needed there" in refuse(capfd, [*line, "--out", out])
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
 def test_damaged_files_are_named(capfd, tmp_path):
     mesh = tmp_path / "cut.glb"
     mesh.write_bytes(Path(room_file(tmp_path)).read_bytes()[:200])

@@ -58,6 +58,19 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse, before hours of work, a folder that could not be made or written to at their end.
+
+    Raises:
+        FileError: a file stands in its place or above it, or it may not be written to.
+    """
+    there = next(place for place in (Path(path).absolute(), *Path(path).absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise FileError(there, "is no folder; one is needed there: name another --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise FileError(there, "may not be written to; name another --out")
+
+
 def keep_other(path: str | os.PathLike[str], data: bytes) -> None:
     """Refuse to put ``data`` in the place of anything else.
 
