@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from agent.video import still
 from benchmarks import charts
 from benchmarks.navigation import CONTROLS
 from benchmarks.navigation_runner import job_name
 from benchmarks.page import cell, facts, page, section, table, text, tiles, warning
 from benchmarks.report_runs import Run, read_json, read_runs
+from benchmarks.results import bootstrap_interval
 from benchmarks.tables import SHOWN
 from poma3d.errors import FileError
 from poma3d.files import write_text
@@ -73,6 +76,7 @@ def write_report(results_dir: str | os.PathLike[str], out: str | os.PathLike[str
         *_notices(runs),
         _headline(about[0]) if len(about) == 1 else "",
         _comparison(runs),
+        _paired(runs),
         _plots(runs),
         _videos(runs, target.parent),
         _recording(runs, target.parent),
@@ -168,6 +172,42 @@ def _comparison(runs: Sequence[Run]) -> str:
     content = table(columns, rows, caption="measures of each policy")
     return section(
         "Policies side by side", content + f'<div class="charts rows">{"".join(drawn)}</div>', note
+    )
+
+
+def _paired(runs: Sequence[Run]) -> str:
+    """The first run less each of the others, episode by episode: narrower than either's own interval."""
+    own, *others = runs
+    names = [name for name in SHOWN if name in own.measures]
+    records = {(record["scene_id"], record["episode_id"]): record for record in own.records}
+    rows = []
+    for other in others:
+        pairs = [
+            (records[key], record)
+            for record in other.records
+            if (key := (record["scene_id"], record["episode_id"])) in records
+        ]
+        cells = [cell(f"less {other.name}"), cell(str(len(pairs)), number=True)]
+        for name in names:
+            both = [
+                (a[name], b[name]) for a, b in pairs if _is_number(a.get(name)) and _is_number(b.get(name))
+            ]
+            if not both:
+                cells.append(cell("-", "", number=True))
+                continue
+            less = np.array([a - b for a, b in both], np.float64)
+            low, high = bootstrap_interval(less)
+            ends = f"<span class=small>{_number(low)} to {_number(high)}</span>"
+            cells.append(cell(f"{_number(less.mean())} <br>{ends}", less.mean(), number=True, markup=True))
+        rows.append(("control" if other.name in CONTROLS else "", cells))
+    if not rows or not names:
+        return ""
+    columns = [(own.name, False), ("episodes", True), *((_title(name), True) for name in names)]
+    return section(
+        "Episode by episode",
+        table(columns, rows, caption=f"{own.name} less each other policy"),
+        f"{own.name} less each other policy on the episodes that both ran, with 95 % bootstrap intervals of the"
+        " difference: one without 0 in it is a difference that these episodes show.",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def read_runs(folder: Path) -> list[Run]:
         own = _read_run(folder)
         return [own, *_neighbours(own)]
     below = sorted(path.parent for path in folder.glob("*/episodes.jsonl")) if folder.is_dir() else []
-    runs = [_read_run(path) for path in below]
+    runs = [replace(_read_run(path), name=path.name) for path in below]  # two may be of one policy
     return sorted(runs, key=_controls_last)
 
 

@@ -203,7 +203,8 @@ def test_a_comparison_folder_shows_every_policy(tmp_path: Path) -> None:
     )
     shown = read(write_report(tmp_path / "bench"))
     assert "planner" in shown.text
-    assert [attributes.get("class") for tag, attributes in shown.tags if tag == "tr"].count("control") == 2
+    kinds = [attributes.get("class") for tag, attributes in shown.tags if tag == "tr"]
+    assert kinds.count("control") == 4  # side by side, and episode by episode
 
 
 def test_videos_are_linked_and_small_ones_embedded(tmp_path: Path) -> None:
@@ -356,3 +357,23 @@ def test_a_page_is_named_after_what_it_is_about(tmp_path: Path) -> None:
     alone = write_report(tmp_path / "controls")
     assert heading(alone) == "planner"
     assert 'class="tiles"' in alone.read_text()
+
+
+def test_runs_on_the_same_episodes_are_compared_one_by_one(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "bench" / "first", policy="mine.py:Mine", count=6)
+    second = write_run(tmp_path / "bench" / "second", policy="mine.py:Mine", count=8)
+    for number, record in enumerate(second):  # nearer by half a metre, whatever the episode
+        record["distance_to_goal"] -= 0.5
+        record["spl"] = 0.0 if number < 3 else first[min(number, 5)]["spl"]
+    lines = "".join(json.dumps(record) + "\n" for record in second)
+    (tmp_path / "bench" / "second" / "episodes.jsonl").write_text(lines)
+    (tmp_path / "bench" / "second" / "summary.json").unlink()
+    shown = write_report(tmp_path / "bench").read_text()
+    part = shown[shown.index("<h2>Episode by episode</h2>") :]
+    [line] = re.findall(r"<tr>(<td.*?)</tr>", part[: part.index("</section>")], re.DOTALL)
+    cells = [re.sub(r"<[^>]*>", "", found) for found in re.findall(r"<td.*?</td>", line)]
+    assert cells[:2] == ["less second", "6"]
+    assert "0.500 0.500 to 0.500" in cells
+    assert "0.300 " in " ".join(cells)  # 0.9 in two of six
+    heads = re.findall(r"<th[^>]*>(.*?)</th>", part[: part.index("</section>")])
+    assert re.sub(r"<[^>]*>", "", heads[0]) == "first"
