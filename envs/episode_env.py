@@ -83,6 +83,7 @@ class EpisodeEnv(gymnasium.Env[Any, Any], ABC):
         self._schedule = schedule
         self._shelf = shelf
         self._episode: Episode | None = None
+        self._begun = False  # whether `_episode` began, and its simulator is still held
         self._over = True
         height, width = self.camera.height, self.camera.width
         self.observation_space = spaces.Dict(
@@ -133,13 +134,13 @@ class EpisodeEnv(gymnasium.Env[Any, Any], ABC):
             self._schedule.restart(int(seed))
         if "episode_id" in options:
             self._schedule.jump(str(options["episode_id"]), options.get("scene_id"))
-        self._over = True  # whatever follows may refuse the episode
+        self._begun, self._over = False, True  # whatever follows may refuse the episode
         self._begin(self._schedule.next())
         return self._observe(), self._info()
 
     def close(self) -> None:
         """Give the simulators back. May be called twice."""
-        self._over = True
+        self._begun, self._over = False, True
         self._shelf.close()
 
     def episode_keys(self) -> list[EpisodeKey]:
@@ -235,8 +236,8 @@ class EpisodeEnv(gymnasium.Env[Any, Any], ABC):
         self._episode, self._simulator = episode, simulator
         self._start_position, self._start_heading = start, heading
         self._world_from_start = self.world_from_agent
-        self._trajectory = [self._walker.position]
-        self._over = False
+        self._trajectory = [tuple(self._walker.position.tolist())]
+        self._begun, self._over = True, False
 
     def _refuse_if_over(self) -> None:
         if self._over:
@@ -246,7 +247,7 @@ class EpisodeEnv(gymnasium.Env[Any, Any], ABC):
         """Carry out one of Habitat's actions and keep the way."""
         self._walker.act(action)
         if self._walker.moved:
-            self._trajectory.append(self._walker.position)
+            self._trajectory.append(tuple(self._walker.position.tolist()))
 
     def _observe(self) -> Observation:
         """The point map and all sensors, in new arrays."""
@@ -271,7 +272,8 @@ class EpisodeEnv(gymnasium.Env[Any, Any], ABC):
         """Refuse `copy` and `pickle`: scenes and ray casters are shared, not copied."""
         raise SettingError(
             "an environment cannot be copied or pickled: make another one from the same settings, and begin the"
-            ' same episode by reset(options={"episode_id": ..., "scene_id": ...})'
+            ' same episode by reset(options={"episode_id": ..., "scene_id": ...}); in navigation state() keeps a'
+            " moment, and restore() goes back to it"
         )
 
 

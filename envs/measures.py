@@ -13,6 +13,7 @@ path, and an unreachable goal scores 0 and changes no reward.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,20 @@ def soft_success(distance: float, shortest: float) -> float:
     if shortest <= 0:
         return 1.0 if distance <= 0 else 0.0
     return max(0.0, 1.0 - distance / shortest)
+
+
+@dataclass(frozen=True)
+class MeasuresState:
+    """What `NavigationMeasures` has noted of an episode so far; its attributes have the same names and units."""
+
+    start_distance: float
+    distance_to_goal: float
+    path_length: float
+    num_steps: int
+    collision_count: int
+    collided: bool
+    success: float
+    progress: float
 
 
 class NavigationMeasures:
@@ -109,6 +124,15 @@ class NavigationMeasures:
         self.collided = collided
         self.collision_count += collided
         self.success = 1.0 if stop and distance < self.success_distance else 0.0
+
+    def state(self) -> MeasuresState:
+        """What was noted so far, for `restore`."""
+        return MeasuresState(**{field.name: getattr(self, field.name) for field in fields(MeasuresState)})
+
+    def restore(self, state: MeasuresState) -> None:
+        """Forget what was noted since ``state`` was taken."""
+        for field in fields(MeasuresState):
+            setattr(self, field.name, getattr(state, field.name))
 
     @property
     def spl(self) -> float:

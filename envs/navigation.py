@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from envs.episode_env import EpisodeEnv, Observation, called
 from envs.episodes.episode import Episode
 from envs.locomotion import Action, action_of
 from envs.measures import SLACK_REWARD, SUCCESS_REWARD, NavigationMeasures
+from envs.navigation_state import NavigationState, check_belongs, digest
 from envs.schedule import EpisodeSchedule
 from envs.setting_types import check_number
 from envs.simulators.protocol import DistanceField, Simulator, Surface, Views
@@ -35,6 +38,8 @@ class NavigationEnv(EpisodeEnv):
     limit was reached. Rewards are Habitat's: slack, decrease of the distance to the goal, bonus on success.
     ``info`` holds the measures by Habitat's names with ``episode_id`` and ``scene_id``. Order of episodes, seeds
     and options of `reset` are those of `EpisodeEnv`.
+
+    `state` keeps a moment of the episode and `restore` goes back to it, for planning and tree search.
 
     Privileged access, beside that of `EpisodeEnv`: `distance_field`, `goal_positions`, `measures`.
 
@@ -72,6 +77,8 @@ class NavigationEnv(EpisodeEnv):
         self._fields: OrderedDict[bytes, tuple[Surface, DistanceField]] = OrderedDict()
         self.last_action: int | None = None
         """The action of the last step, None at the start."""
+        self.times_restored = 0
+        """How often `restore` has moved the agent; who plans ahead of it can tell by this."""
         self._painter: Any = None
         self.action_space = spaces.Discrete(len(Action))
 
@@ -114,6 +121,67 @@ class NavigationEnv(EpisodeEnv):
         truncated = not stop and self.measures.num_steps >= self.agent.max_steps
         self._over = stop or truncated
         return self._observe(), self.measures.reward, stop, truncated, self._info()
+
+    # Going back.
+
+    def state(self) -> NavigationState:
+        """This moment of the episode, for `restore`: small, frozen, and it can be pickled.
+
+        Raises:
+            SettingError: no episode has begun.
+        """
+        self._refuse_unless_begun()
+        return NavigationState(
+            episode_id=self.episode.episode_id,
+            scene_id=self.episode.scene_id,
+            terms=tuple(self._terms().items()),
+            position=tuple(self._walker.position.tolist()),
+            heading=self._walker.heading,
+            trajectory=tuple(self._trajectory),
+            last_action=self.last_action,
+            over=self._over,
+            measures=self.measures.state(),
+        )
+
+    def restore(self, state: NavigationState) -> tuple[Observation, dict[str, Any]]:
+        """Go back (or on) to a moment of the running episode, also after its end; what follows is as it was then.
+
+        The same actions have the same outcome, bit for bit. Order of episodes and seed stay as they are, and so do
+        wrappers and policies that remember: go around the former (``env.unwrapped``), reset the latter.
+
+        Returns:
+            The observation and the measures of that moment.
+
+        Raises:
+            SettingError: no episode has begun, or the state is of another one or was taken under other settings.
+        """
+        self._refuse_unless_begun()
+        episode = self.episode
+        check_belongs(state, episode_id=episode.episode_id, scene_id=episode.scene_id, terms=self._terms())
+        self._walker.place(np.array(state.position), state.heading)
+        self._trajectory = list(state.trajectory)
+        self.last_action, self._over = state.last_action, state.over
+        self.measures.restore(state.measures)
+        self.times_restored += 1
+        return self._observe(), self._info()
+
+    def _terms(self) -> dict[str, Hashable]:
+        """The settings that, with a state, decide what follows, by name."""
+        return {
+            "task": type(self).__name__,
+            **{field.name: getattr(self.agent, field.name) for field in fields(self.agent)},
+            "frame": self.frame.value,
+            "slack_reward": self.measures.slack_reward,
+            "success_reward": self.measures.success_reward,
+            "simulator": type(self.simulator).__name__,
+            "start": digest(self._start_position, np.array(self._start_heading)),
+            "goals": digest(self._goals),
+            "the distance at the start": self.measures.start_distance,
+        }
+
+    def _refuse_unless_begun(self) -> None:
+        if not self._begun:
+            raise SettingError("no episode has begun, or the environment was closed: call reset() first")
 
     def render(self) -> np.ndarray | None:
         """A picture (rows, columns, 3) uint8 for people: point map, depth, map from above, captions."""

@@ -29,6 +29,17 @@ class OraclePolicy:
     def reset(self, env: Any, rng: np.random.Generator) -> None:
         """Begin an episode of ``env``, a navigation environment that was just reset."""
         self._env = env
+        self._begin()
+
+    def act(self, observation: Mapping[str, np.ndarray]) -> int:
+        """The next action along the shortest path from where the agent is."""
+        if self._env.times_restored != self._times_restored:
+            self._begin()  # its plan led on from elsewhere
+        return self._follower.next_action(self._env.position, self._env.heading)
+
+    def _begin(self) -> None:
+        env = self._env
+        self._times_restored = env.times_restored
         self._follower = GreedyFollower(
             env.surface,
             env.distance_field,
@@ -37,10 +48,6 @@ class OraclePolicy:
             goal_radius=env.success_distance,
             sliding=env.agent.allow_sliding,
         )
-
-    def act(self, observation: Mapping[str, np.ndarray]) -> int:
-        """The next action along the shortest path from where the agent is."""
-        return self._follower.next_action(self._env.position, self._env.heading)
 
 
 class RandomPolicy:
