@@ -21,7 +21,7 @@ ADAPTERS = [
 
 
 def stub_names() -> Iterator[str]:
-    for path in sorted(STUBS.rglob("*.pyi")):
+    for path in sorted(set(STUBS.rglob("*.pyi")) - set((STUBS / "warp").rglob("*.pyi"))):
         module = ".".join(path.relative_to(STUBS).with_suffix("").parts).removesuffix(".__init__")
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):

@@ -269,7 +269,9 @@ def test_a_run_of_a_head_is_held_while_it_trains_and_says_when_it_is_done(traine
     assert main([*line, "--out", str(out)]) == 0
     again = capsys.readouterr()
     assert again.out == first.out
-    assert again.err == f"pomagym: the run in {out} was done already; nothing was trained now\n"
+    done, curves = again.err.splitlines()
+    assert done == f"pomagym: the run in {out} was done already; nothing was trained now"
+    assert curves == f"curves: pomagym view {out}"
 
 
 def test_a_head_without_scenes_is_refused(trained, tmp_path, capsys):
