@@ -65,7 +65,10 @@ def hardware() -> dict[str, Any]:
 
 def command() -> str:
     """The command line of this process, with the program's name alone in place of its path."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    # `python -m pomagym` runs the package's __main__.py.
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def _cpu_name() -> str:

@@ -21,7 +21,8 @@ _LIMITS = """\
   understood.
 - Patches were aligned with the words for the categories they show, and rooms are named in the captions: the probes
   say what the features hold, not what arises without labels.
-- One seed: intervals are over scenes, and another training differs by more{untimed}.
+- These weights are one seed, and intervals are over scenes; what another training changes stands behind ± in rows of
+  several seeds{untimed}.
 - It is small and no substitute for POMA-3D's published weights; none of its numbers can be compared with the paper's.
 {jepa}"""
 _WEIGHT_ONE = """\
