@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ from benchmarks.evaluation import Evaluation, evaluate
 from benchmarks.machine import provenance
 from benchmarks.navigation_run import NavigationRun
 from benchmarks.workers import Misfortune
-from policies.loading import policy_label
+from policies.loading import SEEING, policy_label
 from poma3d.errors import SettingError
 from poma3d.files import write_text
 
 CONTROLS = ("oracle", "random", "forward")
 """What an episode set allows at best, by chance, and by walking on: every table has them."""
+_TAKEN = ("summary.json", "index.html")  # what lies beside the rows' folders
 
 
 def compare_policies(
@@ -57,7 +59,7 @@ def compare_policies(
         UserError: as `benchmarks.evaluation.evaluate`.
     """
     rows = []
-    for name, spec in _named([*policies, *CONTROLS]).items():
+    for name, spec in named_policies([*policies, *CONTROLS]).items():
         on_policy(name)
         evaluation: Evaluation = evaluate(
             replace(run, policy=spec),
@@ -85,20 +87,38 @@ def compare_policies(
     return comparison
 
 
-def _named(policies: Sequence[str]) -> dict[str, str]:
-    """Names of rows and folders, and the policies they stand for; what is given twice is taken once."""
+def named_policies(policies: Sequence[str]) -> dict[str, str]:
+    """Names of rows and folders, and the policies they stand for; what is given twice is taken once.
+
+    Args:
+        policies: what `policies.loading.open_policy` takes, or ``NAME=`` before it.
+
+    Raises:
+        SettingError: two policies of one name, or a name that no folder can have here.
+    """
     named: dict[str, str] = {}
     for written in policies:
-        before, equals, behind = written.partition("=")
-        # A folder's own name may hold the sign.
-        name, spec = (before, behind) if equals and not Path(written).exists() else ("", written)
-        name = name or policy_label(spec)
-        if not name or "/" in name or name.startswith("."):
+        name, spec = _name_and_policy(written)
+        if not spec:
+            raise SettingError(f"{written!r} names no policy: NAME=POLICY")
+        if not name or "/" in name or name.startswith(".") or name in _TAKEN:
             raise SettingError(
-                f"a policy of a comparison is named without folders, found {name!r} of {written!r}"
+                f"{name!r} of {written!r} is no name for a row and its folder; put another before it: NAME={spec}"
             )
         if named.setdefault(name, spec) != spec:
+            others = {named[name], spec}.intersection(CONTROLS)
             raise SettingError(
-                f"two policies have the name {name}: {named[name]} and {spec}; give one another: NAME={spec}"
+                f"{name} is the name of a control, and of {written}; give it another: NAME=POLICY"
+                if name in others
+                else f"two policies have the name {name}: {named[name]} and {spec}; give one another: NAME={spec}"
             )
     return named
+
+
+def _name_and_policy(written: str) -> tuple[str, str]:
+    """The name of a row, given or the policy's own, and the policy. Files and folders may hold the sign as well."""
+    name, equals, spec = written.partition("=")
+    place = written.removeprefix(SEEING)
+    if not equals or any(os.path.lexists(path) for path in (place, place.rpartition(":")[0]) if path):
+        return policy_label(written), written
+    return name, spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -112,4 +113,4 @@ def _folder_of(spec: str) -> Path | None:
     """The folder of a trained policy that a person means; None for another kind. Names come before folders."""
     if spec in SHIPPED:
         return SHIPPED[spec]
-    return Path(spec) if spec not in POLICIES and Path(spec).is_dir() else None
+    return Path(spec) if spec not in POLICIES and os.path.isdir(spec) else None

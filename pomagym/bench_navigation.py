@@ -45,12 +45,13 @@ class Navigation(NavigationFlags, _Who):
 
 def navigation(config: Navigation) -> int:
     """Run the policies one after another, print the table or the comparison."""
-    from benchmarks.navigation import compare_policies
+    from benchmarks.navigation import compare_policies, named_policies
     from benchmarks.results import config_sha256
     from benchmarks.tables import measures_table, print_table
     from pomagym.progress import EpisodeBar
 
-    run = config.navigation_run(config.policies[0] if config.policies else "oracle", houses=20)
+    first = next(iter(named_policies(config.policies or ("oracle",)).values()))
+    run = config.navigation_run(first, houses=20)
     folder = config.out or Path("results") / f"navigation-{config_sha256(run.as_config())[:8]}"
     codes: list[int] = []
 

@@ -108,6 +108,10 @@ def test_two_policies_of_one_class_name_are_told_apart(capfd, tmp_path, house, e
     first, second = (f"{tmp_path}/idea{number}/own.py:Mine" for number in (0, 1))
     line = ["bench", "navigation", "--scene", house, "--episodes", episodes, "--out", tmp_path / "r", *TINY]
     assert "give one another: NAME=" in refuse(capfd, [*line, "--policies", first, second])
+    only = [*line[:-7], "--out", tmp_path / "one", *TINY]
+    assert finish(capfd, [*only, "--policies", f"stands={first}"])[0] == 0
+    assert (tmp_path / "one" / "stands").is_dir()
+    assert (tmp_path / "one" / "summary.json").is_file()
     code, text, err = finish(capfd, [*line, "--policies", first, f"walks={second}", "--json"])
     assert code == 0, err
     rows = {row["policy"]: row["measures"]["steps"]["mean"] for row in json.loads(text)["rows"]}

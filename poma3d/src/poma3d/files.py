@@ -64,8 +64,9 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     Raises:
         FileError: a file stands in its place or above it, or it may not be written to.
     """
-    there = next(place for place in (Path(path).absolute(), *Path(path).absolute().parents) if place.exists())
-    if not there.is_dir():
+    wanted = Path(path).absolute()
+    there = next(place for place in (wanted, *wanted.parents) if os.path.lexists(place))
+    if not os.path.isdir(there):
         raise FileError(there, "is no folder; one is needed there: name another --out")
     if not os.access(there, os.W_OK | os.X_OK):
         raise FileError(there, "may not be written to; name another --out")
