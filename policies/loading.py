@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.policy import Policy
-from policies.own_code import cause, code_sha256, import_code
+from policies.own_code import cause, code_sha256, import_code, named_files
 from policies.planner import Planner
 from policies.recognition.eyes import eyes_label, open_eyes
 from policies.scripted import POLICIES, make_policy
@@ -59,6 +59,14 @@ def open_policy(spec: str) -> Policy:
     missing = [method for method in ("reset", "act") if not callable(getattr(kind, method, None))]
     if missing:
         raise SettingError(f"{spec} is no policy: it lacks {' and '.join(missing)}")
+    files = getattr(kind, "files", ())
+    if isinstance(files, str | list | tuple):
+        listed = [files] if isinstance(files, str) else list(map(str, files))
+        if listed != named_files(place, name):
+            raise SettingError(
+                f"{spec} reads {', '.join(listed)}, by what its class takes over or makes; write files ="
+                f" {listed!r} into the body of {name} itself, so that a run notices when they change"
+            )
     try:
         policy: Any = kind()
     except Exception as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -23,7 +24,8 @@ _homes: list[str] = []  # folders on Python's path by our doing
 def import_code(place: str) -> ModuleType:
     """The module ``FILE.py`` or ``MODULE``; what it imports may lie in its folder, or for a module in the working one.
 
-    Policies of several folders may each have, say, a ``model.py``: each gets its own.
+    Policies of several folders may each have, say, a ``model.py``: each gets its own of what it imports when it is
+    itself imported. What it imports later is taken from the folder of the policy that was opened last.
 
     Raises:
         UserError: it is not there, or it raises while it is imported; the message holds the cause.
@@ -45,8 +47,10 @@ def code_sha256(place: str, name: str) -> str:
         UserError: the file or module cannot be found, or it names files that cannot be read.
     """
     home, file, top = _whereabouts(place)
-    files = _with_imported(home, {file, *(_files_of(home, top) if top else ())})
-    named = _named_files(place, file, name)
+    files = {file, *(_files_of(home, top) if top else ())}
+    if not _installed(home):  # there all else is somebody's library
+        files = _with_imported(home, files)
+    named = [file.parent / one for one in named_files(place, name)]
     if len(files) == 1 and not named:
         return hashlib.sha256(_content(file)).hexdigest()
     total = hashlib.sha256()
@@ -80,13 +84,33 @@ def _with_imported(home: Path, files: set[Path]) -> set[Path]:
 
 
 def _files_of(home: Path, top: str) -> Iterator[Path]:
-    """The Python files of a module or package of that name in a folder."""
+    """The Python files of a module or package of that name in a folder.
+
+    A folder without ``__init__.py`` is a package to Python only where nothing else has its name: beside a policy may
+    lie the sources of a library that is installed as well.
+    """
     if top in _OURS:
         return
-    if (home / f"{top}.py").is_file():
-        yield home / f"{top}.py"
-    elif any((home / top).glob("*.py")):  # a folder of data may have that name too
+    if (home / top / "__init__.py").is_file():
         yield from (home / top).rglob("*.py")
+    elif (home / f"{top}.py").is_file():
+        yield home / f"{top}.py"
+    elif (home / top).is_dir() and not _found_elsewhere(top, home):
+        yield from (home / top).rglob("*.py")
+
+
+def _found_elsewhere(top: str, home: Path) -> bool:
+    """Whether Python's path has a module or package of that name, other than in a policy's folder."""
+    if top in sys.builtin_module_names or top in sys.stdlib_module_names:
+        return True
+    places = [place for place in sys.path if place not in _homes and Path(place or ".").resolve() != home]
+    found = importlib.machinery.PathFinder.find_spec(top, places)
+    return found is not None and found.origin is not None
+
+
+def _installed(home: Path) -> bool:
+    """Whether a folder is one of Python's own for libraries."""
+    return home.name in ("site-packages", "dist-packages")
 
 
 def _imports(file: Path) -> set[str]:
@@ -104,10 +128,14 @@ def _imports(file: Path) -> set[str]:
     return names
 
 
-def _named_files(place: str, file: Path, name: str) -> list[Path]:
-    """What the class ``name`` says it reads."""
+def named_files(place: str, name: str) -> list[str]:
+    """What the body of the class ``name`` says it reads, ``files = ["weights.pt"]``; read without running any code.
+
+    Raises:
+        UserError: the file or module cannot be found, or this is no plain list of names.
+    """
     try:
-        tree = ast.parse(_content(file))
+        tree = ast.parse(_content(_whereabouts(place)[1]))
     except (SyntaxError, ValueError):
         return []
     for kind in ast.walk(tree):
@@ -120,7 +148,7 @@ def _named_files(place: str, file: Path, name: str) -> list[Path]:
                 continue
             try:
                 found = ast.literal_eval(value)
-                return [file.parent / one for one in ([found] if isinstance(found, str) else found)]
+                return [os.fspath(one) for one in ([found] if isinstance(found, str) else found)]
             except (ValueError, TypeError):
                 raise SettingError(
                     f'{place}: {name}.files must be a plain list of file names, such as ["weights.pt"]'
@@ -152,7 +180,8 @@ def _import_file(place: str) -> ModuleType:
         found.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise FileError(place, f"cannot be imported ({cause(error)})") from error
+        within = "; a module of a package is named MODULE:CLASS" if "relative import" in str(error) else ""
+        raise FileError(place, f"cannot be imported ({cause(error)}){within}") from error
     for name in {name for file in _with_imported(path.parent, {path}) for name in _imports(file)}:
         took = getattr(sys.modules.get(name), "__file__", None)
         if took and any(_files_of(path.parent, name)) and not _lies_in(Path(took), path.parent, name):

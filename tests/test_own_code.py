@@ -41,7 +41,8 @@ def clean_imports():
     yield
     sys.path[:] = path
     for name in set(sys.modules) - modules:
-        if name in ("model", "late", "package", "spread") or name.startswith("pomagym_policy_"):
+        ours = name.partition(".")[0] in ("model", "late", "package", "spread", "library")
+        if ours or name.startswith("pomagym_policy_"):
             del sys.modules[name]
 
 
@@ -103,6 +104,51 @@ def test_a_package_counts_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     before = policy_sha256("spread.own:Mine")
     (package / "net.py").write_text("WHO = 2\n")
     assert policy_sha256("spread.own:Mine") != before
+
+
+def test_a_package_without_init_counts_and_a_librarys_sources_do_not(tmp_path: Path) -> None:
+    home = tmp_path / "mine"
+    (home / "package" / "deep").mkdir(parents=True)
+    (home / "gymnasium").mkdir()
+    (home / "gymnasium" / "setup.py").write_text("x = 1\n")
+    (home / "package" / "deep" / "model.py").write_text("WHO = 1\n")
+    text = "import gymnasium\nfrom package.deep.model import WHO\n"
+    method = "    def {}(self, *_):\n        return WHO\n"
+    (home / "own.py").write_text(text + "class Mine:\n" + method.format("reset") + method.format("act"))
+    spec = f"{home}/own.py:Mine"
+    assert open_policy(spec).act({}) == 1
+    before = policy_sha256(spec)
+    (home / "gymnasium" / "setup.py").write_text("x = 2\n")
+    assert policy_sha256(spec) == before
+    (home / "package" / "deep" / "model.py").write_text("WHO = 2\n")
+    assert policy_sha256(spec) != before
+
+
+def test_of_an_installed_policy_its_own_package_counts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "site-packages"
+    for name in ("spread", "library"):
+        (home / name).mkdir(parents=True)
+        (home / name / "__init__.py").write_text("")
+    (home / "spread" / "own.py").write_text("import library\n\nclass Mine:\n    pass\n")
+    monkeypatch.syspath_prepend(str(home))
+    before = policy_sha256("spread.own:Mine")
+    (home / "library" / "__init__.py").write_text("x = 1\n")
+    assert policy_sha256("spread.own:Mine") == before
+    (home / "spread" / "__init__.py").write_text("x = 1\n")
+    assert policy_sha256("spread.own:Mine") != before
+
+
+def test_files_that_a_class_takes_over_must_be_its_own(tmp_path: Path) -> None:
+    spec = write_policy(tmp_path / "mine", "first", 'files = ["a.pt"]')
+    with open(tmp_path / "mine" / "own.py", "a") as file:
+        file.write("\n\nclass Heir(Mine):\n    pass\n")
+    assert open_policy(spec)
+    with pytest.raises(
+        SettingError, match=r"Heir reads a\.pt, .*write files = \['a\.pt'\] into the body of Heir"
+    ):
+        open_policy(spec.replace(":Mine", ":Heir"))
 
 
 def test_files_that_are_no_list_are_refused(tmp_path: Path) -> None:
