@@ -131,6 +131,7 @@ def lines(
     points = [point for curve in series.values() for point in curve]
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     low, high = min(y for _, y in points), max(y for _, y in points)
+    left, right = (left, right) if right > left else (left - 0.5, left + 0.5)
     room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
     low, high = low - room, high + room
     parts = _axes(left, right, low, high, label, "")

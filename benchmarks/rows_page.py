@@ -55,19 +55,20 @@ def write_rows_page(path: str | os.PathLike[str], out: str | os.PathLike[str] | 
     if file is None:
         raise FileError(path, f"holds no table of a benchmark: no {' or '.join(TABLES)} with measured rows")
     found = _read(file)
-    rows = found["rows"]
+    rows = [row for row in found["rows"] if isinstance(row, dict)]
     default = (
         path / "index.html" if path.is_dir() else path.with_name(path.name.removesuffix(".json") + ".html")
     )
     target = Path(out) if out is not None else default
     published = found.get("published")
+    theirs = [row for row in published if isinstance(row, dict)] if isinstance(published, list) else []
     parts = [
         section("measured", _table(rows), note="mean and 95 % interval; controls are grey"),
         _charts(rows),
         *_pictures(path if path.is_dir() else None),
         *(
-            [section("published by others", _table(published), note=str(found.get("published_source", "")))]
-            if isinstance(published, list) and published
+            [section("published by others", _table(theirs), note=str(found.get("published_source", "")))]
+            if theirs
             else []
         ),
         section("where it comes from", facts({name: found[name] for name in _PROVENANCE if name in found})),
@@ -102,14 +103,20 @@ def _measures(row: Mapping[str, Any]) -> Iterator[tuple[str, float, tuple[float,
     for name, value in row.items():
         if name == "measures" and isinstance(value, Mapping):
             yield from _measures(value)
-        elif isinstance(value, float) and math.isfinite(value):
+        elif isinstance(value, float) and _is_number(value):
             yield name, value, None
         elif isinstance(value, Mapping):
             middle = value.get("mean", value.get("median"))
-            if isinstance(middle, int | float) and math.isfinite(middle):
-                ends = value.get("ci95")
-                ends = (float(ends[0]), float(ends[1])) if isinstance(ends, list) and len(ends) == 2 else None
-                yield name, float(middle), ends
+            if _is_number(middle):
+                match value.get("ci95"):
+                    case [low, high] if _is_number(low) and _is_number(high):
+                        yield name, float(middle), (float(low), float(high))
+                    case _:
+                        yield name, float(middle), None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and -1e300 < value < 1e300  # NaN is not
 
 
 def _name(row: Mapping[str, Any]) -> str:

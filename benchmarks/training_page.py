@@ -25,7 +25,9 @@ _STAGES = ("warm-up", "main", "settle")
 _SETTINGS = ("settings.json", "config.json")
 _CLOCKS = ("step", "epoch")  # what goes to the right, the first that the log has
 _NO_CURVE = {"round", "time_seconds_left", "time_seconds", "time_unit", "encoded_views", *_CLOCKS}
+_TOLD = ("loss", "train/loss", "held_out_success", "success")  # what a tile shows, the first that the log has
 _MOST_POINTS = 300
+_LARGEST = 1e30  # beyond it nothing is drawn
 _MEANING = {
     "loss": "what is minimised, and its parts",
     "rank": "effective rank of the features; 1: collapse",
@@ -68,7 +70,8 @@ def write_training_page(folder: str | os.PathLike[str], out: str | os.PathLike[s
         if not curves:
             continue
         done = read_json(log.with_name("done.json"), damage)
-        measures.update(done.get("measures") or {})
+        measured = done.get("measures")
+        measures.update(measured if isinstance(measured, dict) else {})
         if name and not done:
             running.append(name)
         numbers.append(_first_to_last(name, clock, curves))
@@ -77,9 +80,8 @@ def write_training_page(folder: str | os.PathLike[str], out: str | os.PathLike[s
         if drawn:
             parts.append(section(name or "curves", _plots(clock, drawn)))
     if not numbers:
-        raise FileError(
-            folder, f"holds no training: no line in a {LOG}, neither here nor in {', '.join(_STAGES)}"
-        )
+        found = "; ".join(damage) or f"no line in a {LOG}, neither here nor in {', '.join(_STAGES)}"
+        raise FileError(folder, f"holds no training that could be drawn: {found}")
     notices = [warning("not finished, or still running: " + ", ".join(running))] if running else []
     if damage:
         notices.append(warning("what could not be read", damage))
@@ -88,7 +90,7 @@ def write_training_page(folder: str | os.PathLike[str], out: str | os.PathLike[s
     html = page(
         "training",
         folder.resolve().name,
-        "curves of the logs as far as they are written; TensorBoard shows the same numbers",
+        "curves of the logs as far as they are written",
         [*notices, tiles(numbers), *parts, *_measured(measures), *_settings(settings)],
         command=f"pomagym view {folder.name}",
     )
@@ -114,12 +116,27 @@ def read_curves(log: Path, damage: list[str]) -> tuple[str, Curves]:
             damage.append(f"{log.name} line {number} is no record and left out")
     clock = next((name for name in _CLOCKS if records and name in records[0]), "line")
     curves: Curves = {}
+    lost: dict[str, list[float]] = {}
     for number, record in enumerate(records, start=1):
         at = record.get(clock, number)
+        if not _is_drawn(at):
+            damage.append(f"{log.name}: a record whose {clock} is {at!r} is left out")
+            continue
         for name, value in _flat(record):
             if name not in _NO_CURVE:
-                curves.setdefault(name, []).append((float(at), float(value)))
+                if _is_drawn(value):
+                    curves.setdefault(name, []).append((float(at), float(value)))
+                else:
+                    lost.setdefault(name, []).append(float(at))
+    damage += [
+        f"{name} is no number, or too large a one, in {len(steps)} records, first at {clock} {min(steps):,.0f}"
+        for name, steps in lost.items()
+    ]
     return clock, curves
+
+
+def _is_drawn(value: Any) -> bool:
+    return isinstance(value, int | float) and -_LARGEST < value < _LARGEST  # NaN is not
 
 
 def _logs(folder: Path) -> dict[str, Path]:
@@ -127,29 +144,36 @@ def _logs(folder: Path) -> dict[str, Path]:
     return {"": folder / LOG, **{stage: folder / stage / LOG for stage in _STAGES}}
 
 
-def _flat(record: Mapping[str, Any], before: str = "") -> list[tuple[str, float]]:
-    """Finite numbers of a record with their names, those of nested ones joined by an underscore."""
+def _flat(record: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    """Numbers of a record with their names, those of nested ones joined by an underscore."""
     found = []
     for name, value in record.items():
         if isinstance(value, Mapping):
             found += _flat(value, f"{before}{name}_")
-        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            found.append((before + name, float(value)))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append((before + name, value))
     return found
 
 
 def _plots(clock: str, curves: Curves) -> str:
-    """A chart for each group of numbers that share their first word."""
+    """A chart for each group of numbers that share their first word, or what stands before a stroke."""
     groups: dict[str, Curves] = {}
     for name, points in curves.items():
-        groups.setdefault(name.split("_")[0], {})[name] = _thinned(points)
+        groups.setdefault(_group(name), {})[name] = _thinned(points)
     shown = []
     for word, group in groups.items():
         title = next(iter(group)) if len(group) == 1 else word
         chart = charts.lines(title.replace("_", " "), group, clock, note=_MEANING.get(word, ""))
-        names = [name.removeprefix(word + "_").replace("_", " ") for name in group]
+        names = [name.removeprefix(word).lstrip("_/").replace("_", " ") or name for name in group]
         shown.append(f"<div>{chart}{charts.legend(names) if len(group) > 1 else ''}</div>")
     return f'<div class="charts">{"".join(shown)}</div>'
+
+
+def _group(name: str) -> str:
+    if name.startswith("held_out_"):
+        return "held_out"
+    # Of another library's log: its numbers differ by orders of magnitude, so each has a chart of its own.
+    return name if "/" in name else name.split("_")[0]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -161,20 +185,21 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 def _first_to_last(stage: str, clock: str, curves: Curves) -> tuple[str, str, str]:
     """A tile: the last value of the loss, or of the first curve that there is."""
-    name = "loss" if "loss" in curves else next(iter(curves))
+    name = next((name for name in _TOLD if name in curves), next(iter(curves)))
     points = curves[name]
     said = f"{stage}: {name}" if stage else name
-    return (
-        f"{points[-1][1]:.3g}",
-        said.replace("_", " "),
-        f"{points[0][1]:.3g} at first\n{clock} {points[-1][0]:,.0f}",
-    )
+    below = f"{points[0][1]:.3g} at first\n{clock} {points[-1][0]:,.0f}"
+    return f"{points[-1][1]:.3g}", said.replace("_", " "), below
 
 
 def _measured(measures: Mapping[str, Any]) -> list[str]:
     if not measures:
         return []
-    rows = [("", [cell(name), cell(f"{value:.4g}", number=True)]) for name, value in _flat(measures)]
+    rows = [
+        ("", [cell(name), cell(f"{value:.4g}", number=True)])
+        for name, value in _flat(measures)
+        if _is_drawn(value)
+    ]
     columns = (("measure", False), ("value", True))
     return [section("measured once", table(columns, rows, caption="numbers with a single value", tall=True))]
 

@@ -84,6 +84,19 @@ def test_pictures_of_the_folder_are_shown_and_half_ones_are_not(tmp_path: Path) 
     assert EVIL not in shown
 
 
+def test_what_is_odd_in_a_table_is_left_out(tmp_path: Path) -> None:
+    odd = [
+        row("ours", 0.5),
+        3,
+        None,
+        {"head": "halves", "accuracy": {"mean": 0.5, "ci95": [None, float("nan")]}},
+    ]
+    shown = write_rows_page(
+        write_table(tmp_path / "m", odd, published=["x", {"row": "t", "accuracy": 0.1}])
+    ).read_text()
+    assert rows_of(shown) == [["ours, 4 directions", "0.500 [0.450, 0.550]"], ["halves", "0.500"]]
+
+
 def test_view_finds_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_table(tmp_path / "m", [row("ours", 0.5)])
     assert execute(Config(str(folder))) == 0

@@ -72,8 +72,66 @@ def test_what_is_no_number_is_left_out_and_what_is_damaged_is_named(tmp_path):
     clock, curves = read_curves(tmp_path / "log.jsonl", damage)
     assert clock == "step"
     assert curves == {"loss": [(1, 2.0), (3, 1.0), (4, 0.5)]}
-    assert damage == ["log.jsonl line 4 is no record and left out"]
+    assert damage == [
+        "log.jsonl line 4 is no record and left out",
+        "loss is no number, or too large a one, in 1 records, first at step 2",
+    ]
     assert "line 4 is no record" in write_training_page(tmp_path).read_text()
+
+
+@pytest.mark.parametrize(
+    ("records", "told"),
+    [
+        (
+            [{"step": 1, "loss": float("nan")}, {"step": 2, "loss": float("nan")}],
+            "in 2 records, first at step 1",
+        ),
+        ([{"step": None, "loss": 1.0}], "step is None"),
+        ([{"step": "x", "loss": 1.0}], "step is 'x'"),
+        ([{"step": 1, "loss": 10**400}], "too large"),
+        ([], "no line in a log.jsonl"),
+    ],
+)
+def test_a_log_that_cannot_be_drawn_says_why(tmp_path, records, told):
+    write_log(tmp_path, records)
+    with pytest.raises(FileError, match="holds no training that could be drawn") as error:
+        write_training_page(tmp_path)
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [{"step": 3, "loss": 1.0}, {"step": 3, "loss": 1.0}],  # killed behind the line, and resumed
+        [{"step": 1, "loss": 1e29}, {"step": 2, "loss": -1e29}],
+        [{"step": 1, "loss": 0}, {"step": 2, "loss": 0}],
+    ],
+)
+def test_odd_numbers_are_drawn(tmp_path, records):
+    write_log(tmp_path, records)
+    (tmp_path / "done.json").write_text(json.dumps({"measures": ["no", "mapping"]}))
+    [curve] = curves_of(write_training_page(tmp_path))
+    assert len(curve) == 2
+
+
+def test_the_log_of_another_library_is_told_by_its_loss(tmp_path):
+    numbers = {
+        "env_steps": 10,
+        "train/loss": 2.0,
+        "train/clip_range": 0.2,
+        "held_out_success": 0.5,
+        "held_out_spl": 0.4,
+    }
+    write_log(tmp_path, [{"step": s, **numbers} for s in (1, 2)])
+    shown = write_training_page(tmp_path).read_text()
+    assert "<span>train/loss</span>" in shown
+    assert re.findall(r"<figcaption><b>(.*?)</b>", shown) == [
+        "env steps",
+        "train/loss",
+        "train/clip range",
+        "held out",
+    ]
+    assert re.findall("</svg>([a-z]+)</li>", shown) == ["success", "spl"]
 
 
 def test_a_long_log_is_drawn_by_means(tmp_path):
@@ -97,5 +155,5 @@ def test_view_knows_a_training(tmp_path, capsys):
     assert str(tmp_path / "page.html") in capsys.readouterr().out
     assert curves_of(tmp_path / "page.html")
     write_log(tmp_path / "begun", [])
-    with pytest.raises(FileError, match="holds no training"):
+    with pytest.raises(FileError, match="holds no training that could be drawn"):
         execute(Config(str(tmp_path / "begun")))
