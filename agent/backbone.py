@@ -236,12 +236,12 @@ class FrozenBackbone:
 
 
 def _tensor(array: np.ndarray | Tensor) -> Tensor:
-    """A tensor of an array, which may be mirrored or only to be read."""
+    """A tensor of an array, which may be mirrored, only to be read, or of another machine's byte order."""
     import torch
 
-    return torch.as_tensor(
-        np.require(array, requirements=("C", "W")) if isinstance(array, np.ndarray) else array
-    )
+    if isinstance(array, np.ndarray):
+        array = np.require(array, array.dtype.newbyteorder("="), ("C", "W"))
+    return torch.as_tensor(array)
 
 
 def _farthest(points: Tensor, valid: Tensor) -> float:

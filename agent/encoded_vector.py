@@ -82,7 +82,7 @@ class EncodedVector(VectorWrapper):
         super().close(**kwargs)
 
 
-class EncodedObservation(gymnasium.ObservationWrapper):
+class EncodedObservation(gymnasium.ObservationWrapper, gymnasium.utils.RecordConstructorArgs):
     """A single environment that shows ``cls`` and ``patch_tokens`` instead of ``point_map`` and ``valid``.
 
     For many environments `EncodedVector` around all of them is faster and holds the backbone once.
@@ -99,6 +99,9 @@ class EncodedObservation(gymnasium.ObservationWrapper):
     def __init__(
         self, env: gymnasium.Env, backbone: FrozenBackbone, cache: FeatureCache | None = None
     ) -> None:
+        gymnasium.utils.RecordConstructorArgs.__init__(
+            self, backbone=backbone, cache=cache, _disable_deepcopy=True
+        )
         super().__init__(env)
         self._encoder = ViewEncoder(backbone, cache)
         self.observation_space = encoded_space(env.observation_space, backbone)

@@ -60,8 +60,8 @@ def write_report(results_dir: str | os.PathLike[str], out: str | os.PathLike[str
     if not runs:
         raise FileError(
             folder,
-            "holds no results and no training: no episodes.jsonl, neither here nor in the folders below it, and no"
-            " log.jsonl",
+            "holds no results, no table of a benchmark and no training: no episodes.jsonl, neither here nor in the"
+            " folders below it, no summary.json or table.json with rows, and no log.jsonl",
         )
     target = Path(out) if out is not None else folder / PAGE_NAME
     first = runs[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ def read_runs(folder: Path) -> list[Run]:
     """
     if (folder / "episodes.jsonl").exists():
         own = _read_run(folder)
-        return [own, *_neighbours(own)]
+        return _told_apart([own, *_neighbours(own)])
     below = sorted(path.parent for path in folder.glob("*/episodes.jsonl")) if folder.is_dir() else []
     runs = [replace(_read_run(path), name=path.name) for path in below]  # two may be of one policy
     return sorted(runs, key=_controls_last)
@@ -56,22 +58,35 @@ def _controls_last(run: Run) -> int:
 
 
 def _neighbours(own: Run) -> list[Run]:
-    """Runs in folders beside, of another policy under otherwise equal settings."""
-    found: dict[str, Run] = {}
+    """Runs in folders beside, of another policy, or of another state of it, under otherwise equal settings."""
     if not own.config:
         return []
     others = {"policy": None, "policy_sha256": None}
     wanted = {**own.config, **others}
+    seen = {_policy_of(own.config)}
+    found = []
     paths = sorted(own.folder.resolve().parent.glob("*/config.json"))[:_MOST_NEIGHBOURS]
     for path in paths:
         if path.parent == own.folder.resolve():
             continue
         config = read_json(path, [])
-        if {**config, **others} == wanted and config.get("policy") not in (None, own.name):
+        policy = _policy_of(config)
+        if {**config, **others} == wanted and policy[0] is not None and policy not in seen:
             run = _read_run(path.parent)
             if run.records:
-                found.setdefault(run.name, run)
-    return sorted(found.values(), key=_controls_last)
+                seen.add(policy)
+                found.append(run)
+    return sorted(found, key=_controls_last)
+
+
+def _policy_of(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    return config.get("policy"), config.get("policy_sha256")
+
+
+def _told_apart(runs: list[Run]) -> list[Run]:
+    """The runs, those that share a policy's name called by their folders."""
+    shared = Counter(run.name for run in runs)
+    return [replace(run, name=run.folder.resolve().name) if shared[run.name] > 1 else run for run in runs]
 
 
 def _read_run(folder: Path) -> Run:

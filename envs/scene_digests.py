@@ -2,8 +2,7 @@
 
 A mesh file counts with what lies beside it and decides what is loaded (stage configuration, objects, buffers)
 and with the navmesh that was chosen; a composed scene with all that it is put together from; a procedural house
-with the version of its generator. The files are read
-once in a process, whole: about a second a GB.
+with the version of its generator. The files are read once in a process, whole: about a second a GB.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFo
 parser.add_argument("--steps", type=int, default=200, help="steps of each of the two environments")
 parser.add_argument("--scene", default="procedural:train:2", help="where the episodes are")
 args = parser.parse_args()
+if args.steps < 1:
+    parser.error(f"--steps must be at least 1, found {args.steps}")
 
 torch.manual_seed(0)
 backbone = FrozenBackbone("poma3d-mini", output="cls")

@@ -33,7 +33,7 @@ class Config:
     episode file (.json.gz), or a navmesh of Habitat's (.navmesh)."""
     out: Path | None = None
     """The page to write, ending in .html; default: index.html in a results folder, training.html in a training's,
-    else NAME.html here."""
+    NAME.html beside a benchmark's JSON file, else here."""
     open: bool = False
     """Open the page in the browser."""
     seed: int = 0

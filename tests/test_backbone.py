@@ -193,6 +193,8 @@ def test_millimetres_are_asked_about_once() -> None:
 def test_mirrored_and_read_only_views_are_taken(backbone: FrozenBackbone) -> None:
     points, valid = views(2)
     turned = backbone.encode(points[:, :, ::-1], valid[:, :, ::-1])
+    swapped = points[:, :, ::-1].astype(points.dtype.newbyteorder())
+    np.testing.assert_array_equal(backbone.encode(swapped, valid[:, :, ::-1])["cls"], turned["cls"])
     mirrored, seen = points[:, :, ::-1].copy(), valid[:, :, ::-1].copy()
     for array in (mirrored, seen):
         array.flags.writeable = False

@@ -30,6 +30,7 @@ from policies.learning.imitation import NotFiniteError
 from policies.learning.networks import PolicyNetwork
 from policies.learning.policy_folder import DESCRIPTION, policy_folder_sha256
 from policies.learning.ppo import PpoTraining
+from policies.learning.run_state import EPISODES, refuse_other_scenes
 from policies.learning.sensors import SENSORS, OwnSensors, goal_sensors
 from policies.learning.settings import DaggerSettings, NetworkSettings, PpoSettings, TrainSettings
 from policies.learning.teacher import Teacher, other_goals
@@ -325,6 +326,25 @@ def test_a_policy_refuses_another_backbone(tmp_path, tiny_weights, kind):
         open_policy(str(tmp_path / "policy"))
 
 
+@pytest.mark.parametrize(
+    ("known", "now", "told"),
+    [
+        (
+            {"procedural": "generator 3"},
+            {"procedural": "generator 4"},
+            "houses of generator 3, and this pomagym makes",
+        ),
+        ({EPISODES: "ab"}, {EPISODES: "cd"}, "the episodes have changed since"),
+        ({"a.glb": "ab"}, {"a.glb": None}, "the scene a.glb has changed since"),
+    ],
+)
+def test_what_has_changed_since_a_training_began_is_named(tmp_path, known, now, told):
+    refuse_other_scenes(tmp_path / "training", {"scenes": known}, known)
+    refuse_other_scenes(tmp_path / "training", {}, now)  # of a training from before scenes were kept
+    with pytest.raises(SettingError, match=told):
+        refuse_other_scenes(tmp_path / "training", {"scenes": known}, now)
+
+
 @pytest.mark.parametrize("kind", ["dagger", "ppo"])
 def test_a_training_does_not_go_on_in_a_scene_that_has_changed(tmp_path, kind):
     mesh = tmp_path / "room.glb"
@@ -342,7 +362,7 @@ def test_a_training_does_not_go_on_in_a_scene_that_has_changed(tmp_path, kind):
         training().run(**once)
     first = mesh.read_bytes()
     trimesh.load_scene(mesh).scaled(1.5).export(mesh)
-    with pytest.raises(SettingError, match=r"other scenes: the scene .*room\.glb has changed since"):
+    with pytest.raises(SettingError, match=r"there no more: the scene .*room\.glb has changed since"):
         training().run()
     mesh.write_bytes(first)
     assert training().run().weights_sha256

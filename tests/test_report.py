@@ -377,3 +377,15 @@ def test_runs_on_the_same_episodes_are_compared_one_by_one(tmp_path: Path) -> No
     assert "0.300 " in " ".join(cells)  # 0.9 in two of six
     heads = re.findall(r"<th[^>]*>(.*?)</th>", part[: part.index("</section>")])
     assert re.sub(r"<[^>]*>", "", heads[0]) == "first"
+
+
+def test_two_states_of_one_policy_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for name in ("first", "second", "again"):
+        write_run(tmp_path / name, policy="mine.py:Mine")
+        for file in ("config.json", "summary.json"):
+            content = json.loads((tmp_path / name / file).read_text())
+            (content.get("config") or content)["policy_sha256"] = {"again": "first"}.get(name, name)
+            (tmp_path / name / file).write_text(json.dumps(content))
+    shown = read(write_report(tmp_path / "first"))
+    assert "less second" in shown.text
+    assert "again" not in shown.text  # the same policy on the same episodes

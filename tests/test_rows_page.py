@@ -112,5 +112,5 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: str) -> None:
     assert find_table(tmp_path) is None
     with pytest.raises(FileError, match="holds no table of a benchmark"):
         write_rows_page(tmp_path)
-    with pytest.raises(FileError, match="holds no results"):
+    with pytest.raises(FileError, match="no table of a benchmark and no training"):
         execute(Config(str(tmp_path)))

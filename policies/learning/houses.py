@@ -17,6 +17,7 @@ from envs.scene_digests import scene_digests
 from envs.simulators.open import open_simulator
 from envs.simulators.protocol import Simulator
 from envs.task_source import body_of, list_scenes, open_source
+from policies.learning.run_state import EPISODES
 from policies.learning.settings import TrainSettings
 from poma3d.errors import SettingError
 
@@ -91,7 +92,7 @@ class TrainingScenes:
         found = scene_digests([*self.training, *self.held_out], self._find)
         if self._recorded:
             episodes = tuple(one for listed in self._recorded.values() for one in listed)
-            found["the episodes"] = hashlib.sha256(encode(EpisodeFile(episodes))).hexdigest()[:16]
+            found[EPISODES] = hashlib.sha256(encode(EpisodeFile(episodes))).hexdigest()[:16]
         return found
 
     def _find(self, scene_id: str) -> str:

@@ -15,6 +15,8 @@ from poma3d.errors import FileError, SettingError
 from poma3d.files import atomic_path
 
 STATE = "state.pt"
+EPISODES = "episodes of the file"
+"""What the digest of the episodes is called beside those of the scenes."""
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
@@ -83,10 +85,16 @@ def refuse_other_scenes(folder: Path, state: Mapping[str, Any], scenes: Mapping[
         SettingError: a scene, or the file of episodes, is not what it was.
     """
     known = state.get("scenes", scenes)
-    changed = [name for name in known if known[name] != scenes.get(name)]
-    if changed:
-        what = changed[0] if changed[0].startswith("the ") else f"the scene {changed[0]}"
+    changed = next((name for name in known if known[name] != scenes.get(name)), None)
+    if changed is None:
+        return
+    if changed == "procedural":
         raise SettingError(
-            f"{folder.parent} holds a training on other scenes: {what} has changed since; put the old one back, or"
-            " name another --out"
+            f"{folder.parent} holds a training in houses of {known[changed]}, and this pomagym makes those of"
+            f" {scenes.get(changed)}: go on with the one it was begun with, or name another --out"
         )
+    what = "the episodes have" if changed == EPISODES else f"the scene {changed} has"
+    raise SettingError(
+        f"{folder.parent} holds a training on what is there no more: {what} changed since; put the old one back, or"
+        " name another --out"
+    )
