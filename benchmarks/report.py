@@ -22,6 +22,7 @@ from benchmarks.page import cell, facts, page, section, table, text, tiles, warn
 from benchmarks.report_runs import Run, read_json, read_runs
 from benchmarks.results import bootstrap_interval
 from benchmarks.tables import SHOWN
+from envs.episodes.locate import scene_name
 from poma3d.errors import FileError
 from poma3d.files import write_text
 
@@ -264,7 +265,10 @@ def _videos(runs: Sequence[Run], beside: Path) -> str:
                 left -= size
                 source = f"data:video/mp4;base64,{_base64(path.read_bytes())}"
             record = by_path.get(path)
-            words = f"<b>{text(run.name)}</b> {text(path.stem)}"
+            told = path.stem
+            if record is not None:
+                told = f"{scene_name(str(record['scene_id']))} {record['episode_id']}"
+            words = f"<b>{text(run.name)}</b> {text(told)}"
             if record is not None:
                 good = bool(record.get("success"))
                 words += f' <span class="badge {"good" if good else "bad"}">{"success" if good else "failure"}</span>'
