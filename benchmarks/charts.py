@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from benchmarks.page import text
 
+LARGEST = 1e30
+"""Numbers from here on, either way, are not drawn."""
 _WIDTH, _HEIGHT = 350, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 10, 10, 42
 _ROW_WIDTH = 500
 _DASHES = ("", "7 4", "2 3", "9 3 2 3", "1 4", "12 5")
+
+
+def can_be_drawn(value: Any) -> bool:
+    """Whether a value is a number, and none that is too large for an axis."""
+    return isinstance(value, int | float) and -LARGEST < value < LARGEST  # NaN is neither
 
 
 def legend(names: Sequence[str]) -> str:

@@ -63,7 +63,7 @@ def write_rows_page(path: str | os.PathLike[str], out: str | os.PathLike[str] | 
     published = found.get("published")
     theirs = [row for row in published if isinstance(row, dict)] if isinstance(published, list) else []
     parts = [
-        section("measured", _table(rows), note="mean and 95 % interval; controls are grey"),
+        section("measured", _table(rows), note="mean and 95 % interval"),
         _charts(rows),
         *_pictures(path if path.is_dir() else None),
         *(
@@ -76,7 +76,7 @@ def write_rows_page(path: str | os.PathLike[str], out: str | os.PathLike[str] | 
     html = page(
         "benchmark",
         path.resolve().name,
-        f"{len(rows)} rows, controls among them",
+        f"{len(rows)} rows",
         [part for part in parts if part],
         command=f"pomagym view {path.name}",
     )
@@ -103,20 +103,16 @@ def _measures(row: Mapping[str, Any]) -> Iterator[tuple[str, float, tuple[float,
     for name, value in row.items():
         if name == "measures" and isinstance(value, Mapping):
             yield from _measures(value)
-        elif isinstance(value, float) and _is_number(value):
+        elif isinstance(value, float) and charts.can_be_drawn(value):
             yield name, value, None
         elif isinstance(value, Mapping):
             middle = value.get("mean", value.get("median"))
-            if _is_number(middle):
+            if charts.can_be_drawn(middle):
                 match value.get("ci95"):
-                    case [low, high] if _is_number(low) and _is_number(high):
+                    case [low, high] if charts.can_be_drawn(low) and charts.can_be_drawn(high):
                         yield name, float(middle), (float(low), float(high))
                     case _:
                         yield name, float(middle), None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and -1e300 < value < 1e300  # NaN is not
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -27,13 +27,12 @@ _CLOCKS = ("step", "epoch")  # what goes to the right, the first that the log ha
 _NO_CURVE = {"round", "time_seconds_left", "time_seconds", "time_unit", "encoded_views", *_CLOCKS}
 _TOLD = ("loss", "train/loss", "held_out_success", "success")  # what a tile shows, the first that the log has
 _MOST_POINTS = 300
-_LARGEST = 1e30  # beyond it nothing is drawn
 _MEANING = {
     "loss": "what is minimised, and its parts",
     "rank": "effective rank of the features; 1: collapse",
     "deviation": "spread of the features over their length; 0: collapse",
     "gradient": "norm, before it is clipped",
-    "time": "seconds; images: a second",
+    "time": "seconds",
     "accuracy": "share of right answers",
     "ema": "momentum of the moving average",
 }
@@ -119,12 +118,12 @@ def read_curves(log: Path, damage: list[str]) -> tuple[str, Curves]:
     lost: dict[str, list[float]] = {}
     for number, record in enumerate(records, start=1):
         at = record.get(clock, number)
-        if not _is_drawn(at):
+        if not charts.can_be_drawn(at):
             damage.append(f"{log.name}: a record whose {clock} is {at!r} is left out")
             continue
         for name, value in _flat(record):
             if name not in _NO_CURVE:
-                if _is_drawn(value):
+                if charts.can_be_drawn(value):
                     curves.setdefault(name, []).append((float(at), float(value)))
                 else:
                     lost.setdefault(name, []).append(float(at))
@@ -133,10 +132,6 @@ def read_curves(log: Path, damage: list[str]) -> tuple[str, Curves]:
         for name, steps in lost.items()
     ]
     return clock, curves
-
-
-def _is_drawn(value: Any) -> bool:
-    return isinstance(value, int | float) and -_LARGEST < value < _LARGEST  # NaN is not
 
 
 def _logs(folder: Path) -> dict[str, Path]:
@@ -156,7 +151,7 @@ def _flat(record: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
 
 
 def _plots(clock: str, curves: Curves) -> str:
-    """A chart for each group of numbers that share their first word, or what stands before a stroke."""
+    """A chart for each group of numbers that share their first word."""
     groups: dict[str, Curves] = {}
     for name, points in curves.items():
         groups.setdefault(_group(name), {})[name] = _thinned(points)
@@ -164,7 +159,7 @@ def _plots(clock: str, curves: Curves) -> str:
     for word, group in groups.items():
         title = next(iter(group)) if len(group) == 1 else word
         chart = charts.lines(title.replace("_", " "), group, clock, note=_MEANING.get(word, ""))
-        names = [name.removeprefix(word).lstrip("_/").replace("_", " ") or name for name in group]
+        names = [name.removeprefix(word).lstrip("_").replace("_", " ") or name for name in group]
         shown.append(f"<div>{chart}{charts.legend(names) if len(group) > 1 else ''}</div>")
     return f'<div class="charts">{"".join(shown)}</div>'
 
@@ -172,8 +167,9 @@ def _plots(clock: str, curves: Curves) -> str:
 def _group(name: str) -> str:
     if name.startswith("held_out_"):
         return "held_out"
-    # Of another library's log: its numbers differ by orders of magnitude, so each has a chart of its own.
-    return name if "/" in name else name.split("_")[0]
+    # Numbers of another library's log (train/loss, train/clip_range) differ by orders of magnitude.
+    alone = "/" in name or name.endswith("_per_second")
+    return name if alone else name.split("_")[0]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -198,7 +194,7 @@ def _measured(measures: Mapping[str, Any]) -> list[str]:
     rows = [
         ("", [cell(name), cell(f"{value:.4g}", number=True)])
         for name, value in _flat(measures)
-        if _is_drawn(value)
+        if charts.can_be_drawn(value)
     ]
     columns = (("measure", False), ("value", True))
     return [section("measured once", table(columns, rows, caption="numbers with a single value", tall=True))]

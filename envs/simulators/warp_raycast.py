@@ -112,14 +112,7 @@ class WarpSimulator(SceneSimulator):
         On CUDA the work is queued on torch's current stream: what torch does there next waits for it, this call
         does not.
 
-        Args:
-            world_from_camera: (B, 4, 4) camera poses with Habitat's body axes (x right, y up, looking along
-                -z).
-            camera: pixels and field of view, the same for the batch.
-            frame_from_world: (4, 4) or (B, 4, 4) rigid transforms from the world to the frame of the answer;
-                None = world.
-            depth_range: nearest and farthest z-depth kept, metres.
-            instances: also return instance ids.
+        Arguments are those of `render`.
 
         Returns:
             New tensors, which belong to the caller.
