@@ -188,9 +188,10 @@ def _axes(
 ) -> list[str]:
     """Grid, ticks and labels."""
     parts = []
-    for tick in _ticks(y0, y1, 4):
+    heights = _ticks(y0, y1, 4)
+    for tick, number in zip(heights, _labels(heights), strict=True):
         y = _y(tick, y0, y1)
-        shown = f"{tick:.0%}" if percent else _number(tick)
+        shown = f"{tick:.0%}" if percent else number
         parts.append(f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>')
     for tick in _ticks(x0, x1, 5):
@@ -235,6 +236,15 @@ def _round_up(value: float) -> float:
 def _stroke(i: int) -> str:
     dash = _DASHES[i % len(_DASHES)]
     return f'stroke="var(--c{i % 6})" stroke-width="2.4"' + (f' stroke-dasharray="{dash}"' if dash else "")
+
+
+def _labels(ticks: Sequence[float]) -> list[str]:
+    """Numbers beside an axis, with as many digits as tell them apart."""
+    for digits in range(3, 7):
+        shown = [f"{tick:.{digits}g}" if abs(tick) < 1000 else f"{tick:,.0f}" for tick in ticks]
+        if len(set(shown)) == len(shown):
+            return shown
+    return [_number(tick) for tick in ticks]
 
 
 def _number(value: float) -> str:

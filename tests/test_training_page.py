@@ -157,3 +157,11 @@ def test_view_knows_a_training(tmp_path, capsys):
     write_log(tmp_path / "begun", [])
     with pytest.raises(FileError, match="holds no training that could be drawn"):
         execute(Config(str(tmp_path / "begun")))
+
+
+def test_numbers_beside_an_axis_are_told_apart(tmp_path):
+    write_log(tmp_path, [{"step": s, "scale": scale} for s, scale in ((1, 14.281), (2, 14.285), (3, 14.279))])
+    shown = write_training_page(tmp_path).read_text()
+    labels = re.findall(r'text-anchor="end">([^<]+)</text>', shown)
+    assert len(labels) >= 3
+    assert len(set(labels)) == len(labels)
