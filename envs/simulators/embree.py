@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib
-import importlib.util
+import os
+import threading
 import weakref
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from llvmlite import ir
@@ -21,6 +22,7 @@ from numba import cfunc, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from envs.simulators.embree_library import library
 from poma3d.errors import MissingDependencyError, SceneError
 
 ORIGIN, NEAR, DIRECTION, FAR, MASK, PRIMITIVE, GEOMETRY = 0, 3, 4, 8, 9, 17, 18
@@ -36,31 +38,6 @@ _GEOMETRY_TRIANGLE = 0
 _QUERY_COHERENT = 1 << 16
 _FEATURES_ALL = 0xFFFFFFFF
 _NATIVE_PACKETS = ((16, 34), (8, 33), (4, 32))  # packet size, device property that says it is native
-_INSTALL = "pip install --force-reinstall 'embreex>=4.4,<5'"
-
-_pointer, _size = ctypes.c_void_p, ctypes.c_size_t
-_SIGNATURES = {
-    "rtcNewDevice": (_pointer, [ctypes.c_char_p]),
-    "rtcReleaseDevice": (None, [_pointer]),
-    "rtcGetDeviceProperty": (ctypes.c_ssize_t, [_pointer, ctypes.c_int]),
-    "rtcGetDeviceError": (ctypes.c_int, [_pointer]),
-    "rtcSetDeviceMemoryMonitorFunction": (None, [_pointer, _pointer, _pointer]),
-    "rtcNewGeometry": (_pointer, [_pointer, ctypes.c_int]),
-    "rtcSetSharedGeometryBuffer": (
-        None,
-        [_pointer, ctypes.c_int, ctypes.c_uint, ctypes.c_int, _pointer, _size, _size, _size],
-    ),
-    "rtcSetGeometryIntersectFilterFunction": (None, [_pointer, _pointer]),
-    "rtcCommitGeometry": (None, [_pointer]),
-    "rtcReleaseGeometry": (None, [_pointer]),
-    "rtcNewScene": (_pointer, [_pointer]),
-    "rtcAttachGeometry": (ctypes.c_uint, [_pointer, _pointer]),
-    "rtcCommitScene": (None, [_pointer]),
-    "rtcReleaseScene": (None, [_pointer]),
-    "rtcIntersect4": (None, None),
-    "rtcIntersect8": (None, None),
-    "rtcIntersect16": (None, None),
-}
 
 
 class _IntersectArguments(ctypes.Structure):
@@ -73,39 +50,6 @@ class _IntersectArguments(ctypes.Structure):
         ("filter", ctypes.c_void_p),
         ("spare", ctypes.c_void_p * 4),
     )
-
-
-@functools.cache
-def library() -> ctypes.CDLL:
-    """Embree's shared library, out of the ``embreex`` wheel, with the signatures of the functions used here.
-
-    Raises:
-        MissingDependencyError: the wheel is not installed, or it holds no Embree 4 for this platform.
-    """
-    spec = importlib.util.find_spec("embreex")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError(f"the ray caster needs Intel Embree; install it with: {_INSTALL}")
-    package = Path(next(iter(spec.submodule_search_locations)))
-    # auditwheel puts it beside the package, delocate into .dylibs, delvewheel beside it again (Windows)
-    places = (package.parent / "embreex.libs", package / ".dylibs", package)
-    found = sorted(path for place in places if place.is_dir() for path in place.glob("*embree4*"))
-    if not found:
-        searched = ", ".join(str(place) for place in places)
-        raise MissingDependencyError(
-            f"the installed embreex holds no Embree 4 library (looked in {searched});"
-            f" install it again with: {_INSTALL}"
-        )
-    try:
-        importlib.import_module("embreex.rtcore")  # loads the TBB library that Embree itself is linked to
-        embree = ctypes.CDLL(str(found[0]))
-        for name, (result, arguments) in _SIGNATURES.items():
-            function = getattr(embree, name)
-            function.restype, function.argtypes = result, arguments
-    except (ImportError, OSError, AttributeError) as error:
-        raise MissingDependencyError(
-            f"{found[0]} cannot be used as Embree 4 ({error}); install it again with: {_INSTALL}"
-        ) from error
-    return embree
 
 
 @intrinsic
@@ -176,15 +120,74 @@ def _callbacks():
     return reject_back_faces, count_memory
 
 
+class _Device:
+    """An Embree device. A process has one, which builds on the calling thread alone and is never given back.
+
+    Embree's own builder threads (TBB's) do not survive a fork, and one that holds a lock at that moment leaves
+    it locked for ever in the child, which then waits without end in its first build: `AsyncVectorEnv` forks
+    right after it has closed an environment. Releasing a device, or making another, lets such threads start
+    even where a device was told to use none.
+    """
+
+    def __init__(self, config: str) -> None:
+        embree = library()
+        self.address = embree.rtcNewDevice(config.encode())
+        if not self.address:
+            raise MissingDependencyError(
+                f"Embree cannot start on this machine (its error {embree.rtcGetDeviceError(None)},"
+                f" configuration {config!r}); it needs a processor with SSE2 or NEON"
+            )
+        self.packet_size = next(
+            (size for size, native in _NATIVE_PACKETS if embree.rtcGetDeviceProperty(self.address, native)), 4
+        )
+        self._counter = np.zeros(1, np.int64)
+
+    @contextmanager
+    def counting(self, counter: np.ndarray) -> Iterator[None]:
+        """Hold the device, and add the bytes that it takes (less those it gives back) to ``counter`` (1,) int64."""
+        with _at_work:
+            before = self._counter
+            self._count_into(counter)
+            try:
+                yield
+            finally:
+                self._count_into(before)
+
+    def _count_into(self, counter: np.ndarray) -> None:
+        self._counter = counter  # kept alive while Embree has its address
+        _, count_memory = _callbacks()
+        library().rtcSetDeviceMemoryMonitorFunction(self.address, count_memory.address, counter.ctypes.data)
+
+
+_at_work = threading.RLock()
+"""Held while a device works: by one thread at a time, and never across a fork."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_at_work.acquire, after_in_parent=_at_work.release, after_in_child=_at_work.release
+    )
+
+
+@functools.cache
+def _known_device(config: str) -> _Device:
+    return _Device(config)
+
+
+def _device(config: str) -> _Device:
+    with _at_work:  # so that two threads do not make two
+        return _known_device(config)
+
+
 class TriangleScene:
-    """Triangles with a ray-tracing structure, in an Embree device of their own (so that memory can be told
-    apart).
+    """Triangles with a ray-tracing structure.
+
+    It is built on the calling thread; several threads take turns.
 
     Args:
         vertices: (N, 3) metres.
         triangles: (M, 3) indices of vertices.
         cull_back_faces: rays pass through triangles whose corners wind clockwise as the ray sees them.
-        device_config: Embree's device configuration, such as ``isa=avx2`` (see ``rtcNewDevice``).
+        device_config: Embree's device configuration, such as ``threads=1,isa=avx2`` (see ``rtcNewDevice``).
 
     Raises:
         MissingDependencyError: no usable Embree on this machine.
@@ -206,7 +209,7 @@ class TriangleScene:
         triangles: np.ndarray,
         *,
         cull_back_faces: bool = True,
-        device_config: str = "",
+        device_config: str = "threads=1",
     ) -> None:
         embree = library()
         # Embree loads vertices 16 bytes at a time: a spare vertex keeps the last load inside the buffer.
@@ -214,40 +217,20 @@ class TriangleScene:
         self._vertices[: len(vertices)] = vertices
         self._triangles = np.ascontiguousarray(triangles, np.int32)
         self._structure_bytes = np.zeros(1, np.int64)
-        device = embree.rtcNewDevice(device_config.encode())
-        if not device:
-            raise MissingDependencyError(
-                f"Embree cannot start on this machine (its error {embree.rtcGetDeviceError(None)},"
-                f" configuration {device_config!r}); it needs a processor with SSE2 or NEON"
-            )
-        self.packet_size = next(
-            (size for size, native in _NATIVE_PACKETS if embree.rtcGetDeviceProperty(device, native)), 4
-        )
+        device = _device(device_config)
+        self.packet_size = device.packet_size
         function = getattr(embree, f"rtcIntersect{self.packet_size}")
         self.trace_address = ctypes.cast(function, ctypes.c_void_p).value or 0
         self._arguments = _IntersectArguments(flags=_QUERY_COHERENT, feature_mask=_FEATURES_ALL)
         self.arguments_address = ctypes.addressof(self._arguments)
-        reject_back_faces, count_memory = _callbacks()
-        embree.rtcSetDeviceMemoryMonitorFunction(
-            device, count_memory.address, self._structure_bytes.ctypes.data
-        )
-        geometry = embree.rtcNewGeometry(device, _GEOMETRY_TRIANGLE)
-        for kind, layout, data, count in (
-            (_BUFFER_VERTEX, _FORMAT_FLOAT3, self._vertices, len(vertices)),
-            (_BUFFER_INDEX, _FORMAT_UINT3, self._triangles, len(triangles)),
-        ):
-            embree.rtcSetSharedGeometryBuffer(geometry, kind, 0, layout, data.ctypes.data, 0, 12, count)
-        if cull_back_faces:
-            embree.rtcSetGeometryIntersectFilterFunction(geometry, reject_back_faces.address)
-        embree.rtcCommitGeometry(geometry)
-        self.scene_address = embree.rtcNewScene(device)
-        embree.rtcAttachGeometry(self.scene_address, geometry)
-        embree.rtcReleaseGeometry(geometry)  # the scene keeps its own reference
-        embree.rtcCommitScene(self.scene_address)
-        error = embree.rtcGetDeviceError(device)
+        with device.counting(self._structure_bytes):
+            self.scene_address = self._build(
+                embree, device.address, len(vertices), len(triangles), cull_back_faces
+            )
+            error = embree.rtcGetDeviceError(device.address)
         # The arrays ride along: Embree reads (and counts) in them until it is released.
         buffers = (self._vertices, self._triangles, self._structure_bytes)
-        self._release = weakref.finalize(self, _release, embree, self.scene_address, device, buffers)
+        self._release = weakref.finalize(self, _release, embree, device, self.scene_address, buffers)
         self._release.atexit = False
         if error:
             self.close()
@@ -255,6 +238,26 @@ class TriangleScene:
                 f"Embree could not take {len(triangles)} triangles (its error {error});"
                 " is there enough memory?"
             )
+
+    def _build(
+        self, embree: ctypes.CDLL, device: int, points: int, triangles: int, cull_back_faces: bool
+    ) -> int:
+        """Address of a scene that holds the triangles, ready to be traced."""
+        geometry = embree.rtcNewGeometry(device, _GEOMETRY_TRIANGLE)
+        for kind, layout, data, count in (
+            (_BUFFER_VERTEX, _FORMAT_FLOAT3, self._vertices, points),
+            (_BUFFER_INDEX, _FORMAT_UINT3, self._triangles, triangles),
+        ):
+            embree.rtcSetSharedGeometryBuffer(geometry, kind, 0, layout, data.ctypes.data, 0, 12, count)
+        if cull_back_faces:
+            reject_back_faces, _ = _callbacks()
+            embree.rtcSetGeometryIntersectFilterFunction(geometry, reject_back_faces.address)
+        embree.rtcCommitGeometry(geometry)
+        scene = embree.rtcNewScene(device)
+        embree.rtcAttachGeometry(scene, geometry)
+        embree.rtcReleaseGeometry(geometry)  # the scene keeps its own reference
+        embree.rtcCommitScene(scene)
+        return scene
 
     def memory_bytes(self) -> int:
         """Bytes of geometry and ray-tracing structure now held; 0 once closed."""
@@ -269,8 +272,7 @@ class TriangleScene:
         self._triangles = np.zeros((0, 3), np.int32)
 
 
-def _release(embree: ctypes.CDLL, scene: int, device: int, buffers: tuple[np.ndarray, ...]) -> None:
-    """Give a scene and its device back, then let go of the arrays they read."""
-    embree.rtcReleaseScene(scene)
-    embree.rtcReleaseDevice(device)
-    del buffers
+def _release(embree: ctypes.CDLL, device: _Device, scene: int, buffers: tuple[np.ndarray, ...]) -> None:
+    """Give a scene back, then let go of the arrays it reads; the last of them counts its bytes."""
+    with device.counting(buffers[-1]):
+        embree.rtcReleaseScene(scene)
