@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import runpy
+import signal
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from flat_room import room_env, room_episode, room_simulator
 from gymnasium.spaces import Box, Dict, flatdim
 from gymnasium.utils.env_checker import check_env
@@ -196,6 +201,41 @@ def test_one_environment_alone(backbone: FrozenBackbone) -> None:
         before, after = plain.step(action)[0], encoded.step(action)[0]
     assert_encoded(single(after), single(before), backbone)
     check_env(EncodedObservation(one_room(simulator=room_simulator()), backbone), skip_render_check=True)
+
+
+def encode_in_forked_environments() -> None:
+    """Run by the next test in a process of its own, since it leaves threads behind."""
+    torch.set_num_threads(2)
+    backbone = FrozenBackbone(PointMapEncoder(TINY), output="both", device="cpu")
+    many = np.zeros((64, 32, 32, 3), np.float32)
+    backbone.encode(many, np.ones(many.shape[:-1], bool))  # starts OpenMP's threads
+    torch.ones(1 << 20).exp()
+
+    def encoded(heading: float) -> gymnasium.Env:
+        return EncodedObservation(one_room(heading), backbone)
+
+    envs = AsyncVectorEnv([partial(encoded, heading) for heading in HEADINGS])
+    observation, _ = envs.reset(seed=3)
+    assert_encoded(observation, vector().reset(seed=3)[0], backbone)
+    assert torch.get_num_threads() == 2
+    envs.close()
+    print("the same")
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
+def test_forked_environments_encode_though_torch_ran_on_many_threads_before() -> None:
+    program = "import test_encoded_vector; test_encoded_vector.encode_in_forked_environments()"
+    settings = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    settings["PYTHONPATH"] = str(Path(__file__).parent)
+    line = [sys.executable, "-W", "ignore", "-c", program]
+    with subprocess.Popen(
+        line, env=settings, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            assert process.communicate(timeout=120)[0] == "the same\n"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # its environments too
 
 
 def test_what_does_not_fit_is_named(backbone: FrozenBackbone) -> None:

@@ -14,9 +14,15 @@ ROOM_MARK = "#"
 
 
 def split_room(spec: str) -> tuple[str, str | None]:
-    """A scene and, where one of its rooms is meant, the name of that; a file may have the mark in its own name."""
+    """A scene and, where one of its rooms is meant, the name of that; file and room may have the mark in their names."""
+    if Path(spec).exists():
+        return spec, None
+    words = spec.split(ROOM_MARK)
+    for n in range(1, len(words)):
+        if Path(whole := ROOM_MARK.join(words[:n])).exists():
+            return whole, ROOM_MARK.join(words[n:])
     whole, mark, room = spec.rpartition(ROOM_MARK)
-    return (whole, room) if mark and not Path(spec).exists() else (spec, None)
+    return (whole, room) if mark else (spec, None)
 
 
 def room_scene(scene: Scene, room: str) -> Scene:
