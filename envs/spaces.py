@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from gymnasium.spaces.utils import flatten_space
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_differing_spaces, batch_space
+
+from poma3d.errors import SettingError
 
 
 class PointMapSpace(spaces.MultiBinary):
@@ -101,6 +103,26 @@ def _batch(space: PointMapSpace | ValiditySpace, n: int = 1) -> spaces.Box:
     low, high = _bounds(space)
     shape: Sequence[int] = (n, *space.shape)
     return spaces.Box(low, high, shape, space.dtype.type, seed=deepcopy(space.np_random))
+
+
+@batch_differing_spaces.register(PointMapSpace)
+@batch_differing_spaces.register(ValiditySpace)
+def _batch_differing(several: Sequence[PointMapSpace | ValiditySpace]) -> spaces.Box:
+    """Of environments whose cameras see to different depths; Gymnasium's ``observation_mode="different"``."""
+    if len({space.shape for space in several}) > 1:
+        raise SettingError(
+            "environments of one vector show views of one size, found"
+            f" {', '.join(' x '.join(map(str, space.shape[:2])) for space in several)}"
+        )
+    # (N,) bounds -> (N, 1, ...) -> (N, H, W, 3) or (N, H, W)
+    low, high = (
+        np.broadcast_to(
+            np.reshape(bound, (-1, *[1] * len(several[0].shape))), (len(several), *several[0].shape)
+        )
+        for bound in np.transpose([_bounds(space) for space in several])
+    )
+    kind = several[0].dtype.type
+    return spaces.Box(low.astype(kind), high.astype(kind), dtype=kind, seed=deepcopy(several[0].np_random))
 
 
 @flatten_space.register(PointMapSpace)

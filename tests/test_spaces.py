@@ -19,6 +19,7 @@ from envs.episodes.objectnav_generator import generate_objectnav
 from envs.locomotion import Action
 from envs.registration import register_environments
 from envs.spaces import PointMapSpace, ValiditySpace
+from poma3d.errors import SettingError
 from poma3d.pointmap import Frame
 
 FORWARD, LEFT, RIGHT, STOP = Action.MOVE_FORWARD, Action.TURN_LEFT, Action.TURN_RIGHT, Action.STOP
@@ -131,6 +132,24 @@ def test_vector_environments_run_and_reset(kind: Any, mode: AutoresetMode) -> No
         assert set(seen) == {"0", "1", "2"}
     finally:
         envs.close()
+
+
+def test_vector_environments_may_see_to_different_depths() -> None:
+    near, far = (replace(PRESETS["pointnav-gibson"], depth_range=(0.0, far)) for far in (2.0, 10.0))
+    rooms = [Room(simulator=room_simulator(agent), agent=agent) for agent in (near, far)]
+    envs = SyncVectorEnv(rooms, observation_mode="different")
+    space = envs.observation_space["point_map"]
+    single = [env.observation_space["point_map"] for env in envs.envs]
+    assert single[0].reach < single[1].reach
+    for row, own in enumerate(single):
+        assert (space.high[row] == own.reach).all()
+        assert (space.low[row] == -own.reach).all()
+    assert envs.observation_space["valid"].shape == (2, 12, 16)
+    observation, _ = envs.reset(seed=0)
+    assert observation in envs.observation_space
+    envs.close()
+    with pytest.raises(SettingError, match="views of one size, found 12 x 16, 24 x 16"):
+        SyncVectorEnv([Room(), Room(size=(24, 16))], observation_mode="different")
 
 
 def test_vector_environments_run_different_episodes() -> None:

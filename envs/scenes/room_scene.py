@@ -14,7 +14,7 @@ ROOM_MARK = "#"
 
 
 def split_room(spec: str) -> tuple[str, str | None]:
-    """A scene and, where one of its rooms is meant, the name of that; file and room may have the mark in their names."""
+    """A scene and, where one of its rooms is meant, the name of that; both may have the mark in their names."""
     if Path(spec).exists():
         return spec, None
     words = spec.split(ROOM_MARK)
