@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -348,6 +350,18 @@ def test_bad_input_is_named(tiny: PointMapEncoder, make, says: str) -> None:
     with pytest.raises(SettingError) as error:
         make(tiny)
     assert says in str(error.value)
+
+
+def test_a_pickled_encoder_says_the_same_in_a_new_process(tmp_path: Path) -> None:
+    encoder, views = PointMapEncoder(TINY, seed=5).eval(), points(3)
+    expected = encoder(views).cls.detach()
+    (tmp_path / "encoder.pickle").write_bytes(pickle.dumps((encoder, views, expected)))
+    code = (
+        "import pickle, sys, torch; encoder, views, expected = pickle.load(open(sys.argv[1], 'rb'));"
+        "print(torch.equal(encoder(views).cls.detach(), expected))"
+    )
+    line = [sys.executable, "-c", code, str(tmp_path / "encoder.pickle")]
+    assert subprocess.run(line, capture_output=True, text=True, check=True).stdout == "True\n"
 
 
 def test_geometry_and_settings_import_no_torch() -> None:

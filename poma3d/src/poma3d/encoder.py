@@ -21,7 +21,7 @@ Differences from the paper:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +115,13 @@ class PointMapEncoder(nn.Module):
         if faster is not None:
             for layer in self.clip.vision_model.encoder.layers:
                 layer.get_submodule("mlp").activation_fn = faster()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Come out of a pickle, perhaps in a process that has made no encoder of its own, as under ``spawn``."""
+        from poma3d import attention
+
+        attention.register()
+        super().__setstate__(state)
 
     @classmethod
     def from_weights(cls, config: EncoderConfig, weights: Mapping[str, Tensor]) -> PointMapEncoder:
