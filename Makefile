@@ -1,6 +1,6 @@
 # Two commands are enough: `make demo` and `make test`. Both set up everything they need in .venv first.
 
-PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)))
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3.14 3.10,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)))
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
@@ -21,7 +21,7 @@ help:                ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 16
 
 $(BIN)/python:
-	@[ -n "$(PYTHON)" ] || { echo "Python 3.10, 3.11 or 3.12 is needed and none was found: install one, or name it: make PYTHON=/path/to/python3.11 demo"; exit 2; }
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.10 to 3.14 is needed and none was found: install one, or name it: make PYTHON=/path/to/python3.11 demo"; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml poma3d/pyproject.toml constraints.txt | $(BIN)/python

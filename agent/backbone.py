@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from agent.one_thread import one_thread_if_forked
 from poma3d.errors import SceneWarning, SettingError
 
 if TYPE_CHECKING:
@@ -68,7 +67,6 @@ class FrozenBackbone:
 
         from poma3d.encoder import PointMapEncoder
 
-        one_thread_if_forked()
         if output not in OUTPUTS:
             raise SettingError(f"backbone output must be one of {', '.join(OUTPUTS)}, found {output!r}")
         self.output = output
@@ -145,7 +143,6 @@ class FrozenBackbone:
         """
         import torch
 
-        one_thread_if_forked()
         points, present = _tensor(point_map), _tensor(valid)
         size = self.image_size
         if points.ndim != 4 or tuple(points.shape[1:]) != (size, size, 3) or not points.is_floating_point():
@@ -192,7 +189,6 @@ class FrozenBackbone:
         """
         import torch
 
-        one_thread_if_forked()
         tokens = torch.as_tensor(patch_tokens).to(self.device, self._dtype)
         with torch.inference_mode():
             rows = [self._encoder.patch_embeddings(view) for view in tokens]

@@ -34,6 +34,10 @@ _PENDING = 256
 """Views gathered before they are written: one transaction waits for the disk once."""
 _PENDING_BYTES = 16 << 20
 _MOST_READERS = 1024
+_PROCESSES = (
+    "start the processes by spawn or forkserver, as in AsyncVectorEnv(..., context='spawn'), or encode in their parent"
+    " (EncodedVector, EncodedVecEnv)"
+)
 _REMEDY = "delete the folder, the features will be computed again"
 
 
@@ -232,7 +236,8 @@ class FeatureCache:
             self._give_up()
             if "already open" in str(error):
                 raise SettingError(
-                    f"{self.path}: this process has that feature cache open already; share the one object"
+                    f"{self.path}: this process has that feature cache open already, or was forked from one that has;"
+                    f" share the one object, or {_PROCESSES}"
                 ) from error
             raise FileError(
                 self.path, f"is no feature cache that can be used ({error}); {_REMEDY}"
@@ -303,8 +308,8 @@ class FeatureCache:
             raise SettingError(f"{self.path}: this feature cache was closed")
         if os.getpid() != self._process:
             raise SettingError(
-                f"{self.path}: this feature cache was opened before the process forked; open it in the process"
-                " that uses it"
+                f"{self.path}: this feature cache was opened before the process was forked, which LMDB does not"
+                f" survive; {_PROCESSES}"
             )
         try:
             try:

@@ -223,15 +223,15 @@ class TriangleScene:
         self.trace_address = ctypes.cast(function, ctypes.c_void_p).value or 0
         self._arguments = _IntersectArguments(flags=_QUERY_COHERENT, feature_mask=_FEATURES_ALL)
         self.arguments_address = ctypes.addressof(self._arguments)
-        with device.counting(self._structure_bytes):
-            self.scene_address = self._build(
-                embree, device.address, len(vertices), len(triangles), cull_back_faces
-            )
-            error = embree.rtcGetDeviceError(device.address)
         # The arrays ride along: Embree reads (and counts) in them until it is released.
         buffers = (self._vertices, self._triangles, self._structure_bytes)
-        self._release = weakref.finalize(self, _release, embree, device, self.scene_address, buffers)
-        self._release.atexit = False
+        with device.counting(self._structure_bytes):
+            self.scene_address = embree.rtcNewScene(device.address)
+            # before the long part, which Ctrl-C may end
+            self._release = weakref.finalize(self, _release, embree, device, self.scene_address, buffers)
+            self._release.atexit = False
+            self._build(embree, device.address, len(vertices), len(triangles), cull_back_faces)
+            error = embree.rtcGetDeviceError(device.address)
         if error:
             self.close()
             raise SceneError(
@@ -241,8 +241,8 @@ class TriangleScene:
 
     def _build(
         self, embree: ctypes.CDLL, device: int, points: int, triangles: int, cull_back_faces: bool
-    ) -> int:
-        """Address of a scene that holds the triangles, ready to be traced."""
+    ) -> None:
+        """Put the triangles into the scene and make it ready to be traced."""
         geometry = embree.rtcNewGeometry(device, _GEOMETRY_TRIANGLE)
         for kind, layout, data, count in (
             (_BUFFER_VERTEX, _FORMAT_FLOAT3, self._vertices, points),
@@ -253,11 +253,9 @@ class TriangleScene:
             reject_back_faces, _ = _callbacks()
             embree.rtcSetGeometryIntersectFilterFunction(geometry, reject_back_faces.address)
         embree.rtcCommitGeometry(geometry)
-        scene = embree.rtcNewScene(device)
-        embree.rtcAttachGeometry(scene, geometry)
+        embree.rtcAttachGeometry(self.scene_address, geometry)
         embree.rtcReleaseGeometry(geometry)  # the scene keeps its own reference
-        embree.rtcCommitScene(scene)
-        return scene
+        embree.rtcCommitScene(self.scene_address)
 
     def memory_bytes(self) -> int:
         """Bytes of geometry and ray-tracing structure now held; 0 once closed."""

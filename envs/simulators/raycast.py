@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 
@@ -109,12 +110,19 @@ class RaycastSimulator(SceneSimulator):
         )
         trace_views = view_tracer(traced.packet_size)
         jobs = len(views.valid) * jobs_per_view(traced.packet_size, camera.height, camera.width)
-        crew = _crew(os.getpid())
-        helpers: list[Future[None]] = [
-            crew.submit(trace_views, *arguments) for _ in range(min(self.threads, jobs // _JOBS_A_THREAD) - 1)
-        ]
+        helpers: list[Future[None]] = []
         try:
+            for _ in range(min(self.threads, jobs // _JOBS_A_THREAD) - 1):
+                # Python takes no work for other threads any more once the main one has ended, nor where none can start.
+                with suppress(RuntimeError):
+                    helpers.append(_crew(os.getpid()).submit(trace_views, *arguments))
             trace_views(*arguments)
+        except (
+            SystemError
+        ) as error:  # what comes of an interrupt at the very moment that numba's code returns
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise error.__cause__ from None
+            raise
         finally:  # even on Ctrl-C nobody may still trace when the scene or the arrays go
             for helper in helpers:
                 if not helper.cancel():  # one that has not begun would find no job left

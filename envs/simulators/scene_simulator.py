@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from envs.simulators.protocol import Surface, Views
 from envs.simulators.render_arguments import SimulatorClosedError, checked_depth_range, rigid_transforms
 from envs.simulators.walkable.cache import scene_navmesh
 from envs.simulators.walkable.surface import NavmeshSurface
+from poma3d.errors import SettingError
+from poma3d.forks import renew_after_forks
 from poma3d.pointmap import Camera
 
 Kind = TypeVar("Kind", bound="SceneSimulator")
@@ -57,10 +59,15 @@ class SceneSimulator(ABC):
         self.cull_back_faces = cull_back_faces
         self._scene: Scene | None = scene
         self._surface = surface
-        self._surface_lock = threading.Lock()
-        self._rendering = 0
         self._closed = False
+        self.renew_after_fork()
+        renew_after_forks(self)
+
+    def renew_after_fork(self) -> None:
+        """Make the locks anew, and forget the threads that were rendering."""
+        self._surface_lock = threading.Lock()
         self._state = threading.Condition()
+        self._rendering: set[int] = set()  # idents of threads
 
     @abstractmethod
     def _trace(self, shot: Shot, views: Views) -> None:
@@ -140,9 +147,20 @@ class SceneSimulator(ABC):
                 self._trace(shot, views)
         return views
 
+    def __copy__(self: Kind) -> Kind:
+        """Itself, as by `copy.deepcopy`."""
+        return self
+
     def __deepcopy__(self: Kind, memo: dict) -> Kind:
         """Itself: settings that hold a simulator may be copied (Gymnasium's checker does), threads cannot be."""
         return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse `pickle`: another process opens the scene for itself."""
+        raise SettingError(
+            f"the simulator of {self.scene_id} cannot be pickled; open the scene in the process that uses it, or"
+            " give the environment the scene instead of a simulator"
+        )
 
     def memory_bytes(self) -> int:
         """Bytes held: geometry, ray-tracing structure, and the surface once it is built; 0 when closed."""
@@ -154,7 +172,8 @@ class SceneSimulator(ABC):
         """Give everything back, once the renders under way have ended. May be called twice."""
         with self._state:
             self._closed = True
-            self._state.wait_for(lambda: self._rendering == 0)
+            # Whoever closes does not render: what its thread left behind when it was interrupted does not count.
+            self._state.wait_for(lambda: self._rendering <= {threading.get_ident()})
             self._release()
         with self._surface_lock:
             self._scene = self._surface = None
@@ -173,12 +192,12 @@ class SceneSimulator(ABC):
         with self._state:
             if self._closed:
                 raise self._closed_error()
-            self._rendering += 1
+            self._rendering.add(threading.get_ident())
         try:
             yield
         finally:
             with self._state:
-                self._rendering -= 1
+                self._rendering.discard(threading.get_ident())
                 self._state.notify_all()
 
     def _closed_error(self) -> SimulatorClosedError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from envs.embodiment import AgentSpec
 from envs.scenes.scene import Scene
 from envs.simulators.open import SceneSpec, open_simulator
 from envs.simulators.protocol import Simulator
+from poma3d.forks import renew_after_forks
 
 
 class SimulatorPool:
@@ -22,8 +24,13 @@ class SimulatorPool:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
         self._shared: dict[tuple, tuple[Simulator, int]] = {}
+        self.renew_after_fork()
+        renew_after_forks(self)
+
+    def renew_after_fork(self) -> None:
+        """Make the lock anew: another thread may have been opening a scene."""
+        self._lock = threading.RLock()
 
     def borrow(self, key: tuple, make: Callable[[], Simulator]) -> Simulator:
         """The simulator of that key, made by ``make`` if nobody holds it."""
@@ -35,13 +42,20 @@ class SimulatorPool:
             return simulator
 
     def give_back(self, key: tuple) -> None:
-        """Stop using the simulator of that key."""
+        """Stop using the simulator of that key; the last one to do so closes it."""
+        simulator = self.forget(key)
+        if simulator is not None:
+            simulator.close()
+
+    def forget(self, key: tuple) -> Simulator | None:
+        """Stop using the simulator of that key, which stays open; it is returned if nobody here uses it any more."""
         with self._lock:
-            simulator, users = self._shared.pop(key)
+            simulator, users = self._shared[key]
             if users > 1:
                 self._shared[key] = (simulator, users - 1)
-                return
-        simulator.close()
+                return None
+            del self._shared[key]
+            return simulator
 
 
 SHARED_SIMULATORS = SimulatorPool()
@@ -81,6 +95,7 @@ class Shelf:
         self._budget = budget
         self._pool = pool
         self._held: OrderedDict[str, tuple[tuple, Simulator]] = OrderedDict()
+        weakref.finalize(self, _forget_all, pool, self._held).atexit = False
 
     def simulator(self, scene_id: str) -> Simulator:
         """The simulator of a scene, opened now if need be.
@@ -113,6 +128,13 @@ class Shelf:
         while self._held:
             _, (key, _) = self._held.popitem()
             self._pool.give_back(key)
+
+
+def _forget_all(pool: SimulatorPool, held: OrderedDict[str, tuple[tuple, Simulator]]) -> None:
+    """For an environment that nobody closed. Its simulators end with the last reference: somebody may have kept one."""
+    while held:
+        _, (key, _) = held.popitem()
+        pool.forget(key)
 
 
 def _identity(spec: SceneSpec) -> tuple:

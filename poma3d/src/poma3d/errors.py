@@ -7,10 +7,15 @@ with code 2. A traceback therefore always means a defect of this project.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 
 class UserError(Exception):
     """Something a person can mend: the message says what was wrong, what was found and what to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, whatever the constructor takes: an error in a worker must reach the process that waits for it."""
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class SettingError(UserError, ValueError):
@@ -44,3 +49,9 @@ class MissingDependencyError(UserError):
 
 class SceneWarning(UserWarning):
     """A scene can be used, but may not be what was meant; the message says why, and what would settle it."""
+
+
+def _restored(kind: type[UserError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> UserError:
+    error = kind.__new__(kind, *arguments)  # args are set there; the constructor has made them already
+    error.__dict__.update(attributes)
+    return error
