@@ -98,8 +98,8 @@ def _look(
 
 
 def _python() -> str:
-    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-        raise _BrokenError(f"{sys.version.split()[0]}; 3.10, 3.11 or 3.12 is needed")
+    if not (3, 10) <= sys.version_info[:2] <= (3, 14):
+        raise _BrokenError(f"{sys.version.split()[0]}; 3.10 to 3.14 is needed")
     return sys.version.split()[0]
 
 

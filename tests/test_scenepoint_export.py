@@ -382,6 +382,8 @@ def test_a_mark_in_the_name_of_a_file_is_no_room(tmp_path: Path) -> None:
     assert split_room(str(tmp_path / "flat#2.glb")) == (str(tmp_path / "flat#2.glb"), None)
     assert split_room(f"{tmp_path}/flat#2.glb#hall.00") == (f"{tmp_path}/flat#2.glb", "hall.00")
     assert split_room(f"{tmp_path}/flat#2.glb#unit #4") == (f"{tmp_path}/flat#2.glb", "unit #4")
+    (tmp_path / "flat").mkdir()
+    assert split_room(f"{tmp_path}/flat#2.glb#hall.00") == (f"{tmp_path}/flat#2.glb", "hall.00")
     assert split_room("procedural:val:0007#bedroom.00") == ("procedural:val:0007", "bedroom.00")
     assert scan_id_of("procedural:val:0007#living room.00") == "procedural_val_0007_living_room.00"
 

@@ -18,7 +18,7 @@ def split_room(spec: str) -> tuple[str, str | None]:
     if Path(spec).exists():
         return spec, None
     words = spec.split(ROOM_MARK)
-    for n in range(1, len(words)):
+    for n in range(len(words) - 1, 0, -1):
         if Path(whole := ROOM_MARK.join(words[:n])).exists():
             return whole, ROOM_MARK.join(words[n:])
     whole, mark, room = spec.rpartition(ROOM_MARK)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,10 +20,12 @@ import numpy as np
 from llvmlite import ir
 from numba import cfunc, types
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from envs.simulators.embree_library import library
 from poma3d.errors import MissingDependencyError, SceneError
+from poma3d.forks import hold_across_forks
 
 ORIGIN, NEAR, DIRECTION, FAR, MASK, PRIMITIVE, GEOMETRY = 0, 3, 4, 8, 9, 17, 18
 """Rows of a packet: the first of three for vectors (x, y, z)."""
@@ -121,7 +123,8 @@ def _callbacks():
 
 
 class _Device:
-    """An Embree device. A process has one, which builds on the calling thread alone and is never given back.
+    """An Embree device. A process has one (one for each configuration, and only tests ask for more), which builds on
+    the calling thread alone and is never given back.
 
     Embree's own builder threads (TBB's) do not survive a fork, and one that holds a lock at that moment leaves
     it locked for ever in the child, which then waits without end in its first build: `AsyncVectorEnv` forks
@@ -130,15 +133,20 @@ class _Device:
     """
 
     def __init__(self, config: str) -> None:
-        embree = library()
-        self.address = embree.rtcNewDevice(config.encode())
+        self.embree = library()
+        self.address = self.embree.rtcNewDevice(config.encode())
         if not self.address:
             raise MissingDependencyError(
-                f"Embree cannot start on this machine (its error {embree.rtcGetDeviceError(None)},"
+                f"Embree cannot start on this machine (its error {self.embree.rtcGetDeviceError(None)},"
                 f" configuration {config!r}); it needs a processor with SSE2 or NEON"
             )
         self.packet_size = next(
-            (size for size, native in _NATIVE_PACKETS if embree.rtcGetDeviceProperty(self.address, native)), 4
+            (
+                size
+                for size, native in _NATIVE_PACKETS
+                if self.embree.rtcGetDeviceProperty(self.address, native)
+            ),
+            4,
         )
         self._counter = np.zeros(1, np.int64)
 
@@ -156,16 +164,14 @@ class _Device:
     def _count_into(self, counter: np.ndarray) -> None:
         self._counter = counter  # kept alive while Embree has its address
         _, count_memory = _callbacks()
-        library().rtcSetDeviceMemoryMonitorFunction(self.address, count_memory.address, counter.ctypes.data)
+        self.embree.rtcSetDeviceMemoryMonitorFunction(self.address, count_memory.address, counter.ctypes.data)
 
 
 _at_work = threading.RLock()
 """Held while a device works: by one thread at a time, and never across a fork."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_at_work.acquire, after_in_parent=_at_work.release, after_in_child=_at_work.release
-    )
+hold_across_forks(global_compiler_lock)  # another thread may compile: numba's first call of a function
+hold_across_forks(_at_work)  # taken before numba's, as a build does
 
 
 @functools.cache
@@ -211,13 +217,13 @@ class TriangleScene:
         cull_back_faces: bool = True,
         device_config: str = "threads=1",
     ) -> None:
-        embree = library()
         # Embree loads vertices 16 bytes at a time: a spare vertex keeps the last load inside the buffer.
         self._vertices = np.zeros((len(vertices) + 1, 3), np.float32)
         self._vertices[: len(vertices)] = vertices
         self._triangles = np.ascontiguousarray(triangles, np.int32)
         self._structure_bytes = np.zeros(1, np.int64)
         device = _device(device_config)
+        embree = device.embree
         self.packet_size = device.packet_size
         function = getattr(embree, f"rtcIntersect{self.packet_size}")
         self.trace_address = ctypes.cast(function, ctypes.c_void_p).value or 0
@@ -226,12 +232,14 @@ class TriangleScene:
         # The arrays ride along: Embree reads (and counts) in them until it is released.
         buffers = (self._vertices, self._triangles, self._structure_bytes)
         with device.counting(self._structure_bytes):
+            embree.rtcGetDeviceError(device.address)  # forgets that of a build that was interrupted
             self.scene_address = embree.rtcNewScene(device.address)
             # before the long part, which Ctrl-C may end
-            self._release = weakref.finalize(self, _release, embree, device, self.scene_address, buffers)
+            self._release = weakref.finalize(self, _release, device, self.scene_address, buffers)
             self._release.atexit = False
             self._build(embree, device.address, len(vertices), len(triangles), cull_back_faces)
             error = embree.rtcGetDeviceError(device.address)
+            _give_back()  # what came meanwhile
         if error:
             self.close()
             raise SceneError(
@@ -263,14 +271,32 @@ class TriangleScene:
 
     def close(self) -> None:
         """Give everything back. No trace may be running. May be called twice."""
-        self._release()
+        with _at_work:
+            self._release()
         self.scene_address = 0
         self._structure_bytes = np.zeros(1, np.int64)
         self._vertices = np.zeros((0, 3), np.float32)
         self._triangles = np.zeros((0, 3), np.int32)
 
 
-def _release(embree: ctypes.CDLL, device: _Device, scene: int, buffers: tuple[np.ndarray, ...]) -> None:
-    """Give a scene back, then let go of the arrays it reads; the last of them counts its bytes."""
-    with device.counting(buffers[-1]):
-        embree.rtcReleaseScene(scene)
+_released: deque[tuple[_Device, int, tuple[np.ndarray, ...]]] = deque()
+"""Devices, scenes of theirs that nobody needs, and the arrays they read, of which the last counts their bytes."""
+
+
+def _release(device: _Device, scene: int, buffers: tuple[np.ndarray, ...]) -> None:
+    """Give a scene back, now or when the thread that is at work has done. The garbage collector calls this, on any
+    thread and whatever that holds, so it does not wait.
+    """
+    _released.append((device, scene, buffers))
+    if _at_work.acquire(blocking=False):
+        try:
+            _give_back()
+        finally:
+            _at_work.release()
+
+
+def _give_back() -> None:
+    while _released:
+        device, scene, buffers = _released.popleft()
+        with device.counting(buffers[-1]):
+            device.embree.rtcReleaseScene(scene)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -49,6 +51,49 @@ def _crew(process_id: int) -> ThreadPoolExecutor:
     Threads do not survive a fork, hence one crew for each process id.
     """
     return ThreadPoolExecutor(max_workers=max(64, available_cores()), thread_name_prefix="raycast")
+
+
+class _Errand:
+    """The work of one render, which several threads may share: whoever comes takes the next job until none is left.
+
+    Args:
+        work: traces job after job.
+        counter: (1,) int64, the next job; kept here, since ``work`` knows its address alone.
+    """
+
+    def __init__(self, work: Callable[[], None], counter: np.ndarray) -> None:
+        self.work = work
+        self._counter = counter
+        self._state = threading.Condition()
+        self._helping = 0
+        self._over = False
+
+    def help(self) -> None:
+        """Work along, unless it is over: a helper may come late, or when its render has long been given up."""
+        with self._state:
+            if self._over:
+                return
+            self._helping += 1
+        try:
+            self.work()
+        finally:
+            with self._state:
+                self._helping -= 1
+                self._state.notify_all()
+
+    def finish(self) -> None:
+        """Wait until nobody helps any more, however often Ctrl-C is pressed: a job takes microseconds."""
+        interrupt: KeyboardInterrupt | None = None
+        while True:
+            try:
+                with self._state:
+                    self._over = True
+                    self._state.wait_for(lambda: self._helping == 0)
+                break
+            except KeyboardInterrupt as pressed:
+                interrupt = pressed
+        if interrupt is not None:
+            raise interrupt
 
 
 class RaycastSimulator(SceneSimulator):
@@ -110,27 +155,35 @@ class RaycastSimulator(SceneSimulator):
         )
         trace_views = view_tracer(traced.packet_size)
         jobs = len(views.valid) * jobs_per_view(traced.packet_size, camera.height, camera.width)
-        helpers: list[Future[None]] = []
+        errand = _Errand(lambda: trace_views(*arguments), counter)
+        self._errands.add(errand)
         try:
             for _ in range(min(self.threads, jobs // _JOBS_A_THREAD) - 1):
                 # Python takes no work for other threads any more once the main one has ended, nor where none can start.
                 with suppress(RuntimeError):
-                    helpers.append(_crew(os.getpid()).submit(trace_views, *arguments))
-            trace_views(*arguments)
-        except (
-            SystemError
-        ) as error:  # what comes of an interrupt at the very moment that numba's code returns
+                    _crew(os.getpid()).submit(errand.help)
+            errand.work()
+        except SystemError as error:
+            # what comes of an interrupt at the very moment that numba's code returns
             if isinstance(error.__cause__, KeyboardInterrupt):
                 raise error.__cause__ from None
             raise
-        finally:  # even on Ctrl-C nobody may still trace when the scene or the arrays go
-            for helper in helpers:
-                if not helper.cancel():  # one that has not begun would find no job left
-                    helper.result()
+        finally:
+            errand.finish()  # even on Ctrl-C nobody may still trace when the scene or the arrays go
+            self._errands.discard(errand)
+
+    def renew_after_fork(self) -> None:
+        """Make the locks anew, and forget the threads that were rendering."""
+        super().renew_after_fork()
+        self._errands: set[_Errand] = set()
 
     def _geometry_bytes(self) -> int:
         return self._triangles.memory_bytes() + self._instance_of.nbytes
 
     def _release(self) -> None:
+        for errand in list(
+            self._errands
+        ):  # of a render that was interrupted, by the handler of a signal perhaps
+            errand.finish()
         self._triangles.close()
         self._instance_of = np.zeros(0, np.int32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class SimulatorPool:
 
     def __init__(self) -> None:
         self._shared: dict[tuple, tuple[Simulator, int]] = {}
+        self._forgotten: deque[tuple] = deque()
         self.renew_after_fork()
         renew_after_forks(self)
 
@@ -35,6 +36,7 @@ class SimulatorPool:
     def borrow(self, key: tuple, make: Callable[[], Simulator]) -> Simulator:
         """The simulator of that key, made by ``make`` if nobody holds it."""
         with self._lock:
+            self._drop_forgotten()
             simulator, users = self._shared.get(key, (None, 0))
             if simulator is None:
                 simulator = make()
@@ -43,19 +45,38 @@ class SimulatorPool:
 
     def give_back(self, key: tuple) -> None:
         """Stop using the simulator of that key; the last one to do so closes it."""
-        simulator = self.forget(key)
+        with self._lock:
+            self._drop_forgotten()
+            simulator = self._less_one(key)
         if simulator is not None:
             simulator.close()
 
-    def forget(self, key: tuple) -> Simulator | None:
-        """Stop using the simulator of that key, which stays open; it is returned if nobody here uses it any more."""
+    def forget(self, key: tuple) -> None:
+        """Stop using the simulator of that key, in time: when the pool is next used.
+
+        It is not closed, somebody may have kept it; it ends with the last reference. The garbage collector may call
+        this, on any thread and whatever that holds: it takes no lock.
+        """
+        self._forgotten.append(key)
+
+    def __len__(self) -> int:
+        """Simulators in use."""
         with self._lock:
-            simulator, users = self._shared[key]
-            if users > 1:
-                self._shared[key] = (simulator, users - 1)
-                return None
-            del self._shared[key]
-            return simulator
+            self._drop_forgotten()
+            return len(self._shared)
+
+    def _drop_forgotten(self) -> None:
+        while self._forgotten:
+            self._less_one(self._forgotten.popleft())
+
+    def _less_one(self, key: tuple) -> Simulator | None:
+        """The simulator of that key, out of the pool, if nobody uses it any more."""
+        simulator, users = self._shared[key]
+        if users > 1:
+            self._shared[key] = (simulator, users - 1)
+            return None
+        del self._shared[key]
+        return simulator
 
 
 SHARED_SIMULATORS = SimulatorPool()
@@ -131,7 +152,7 @@ class Shelf:
 
 
 def _forget_all(pool: SimulatorPool, held: OrderedDict[str, tuple[tuple, Simulator]]) -> None:
-    """For an environment that nobody closed. Its simulators end with the last reference: somebody may have kept one."""
+    """For an environment that nobody closed."""
     while held:
         _, (key, _) = held.popitem()
         pool.forget(key)

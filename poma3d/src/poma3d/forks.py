@@ -15,7 +15,7 @@ from typing import Protocol
 
 
 class Renewable(Protocol):
-    """Something with locks, or with notes of what its threads are doing."""
+    """Something with locks that can be made anew, or with notes of what its threads are doing."""
 
     def renew_after_fork(self) -> None:
         """Make the locks anew, and forget the threads that are no more. Called in the child, which has one thread."""
@@ -28,6 +28,26 @@ _renewables: weakref.WeakSet[Renewable] = weakref.WeakSet()
 def renew_after_forks(thing: Renewable) -> None:
     """Have ``thing.renew_after_fork()`` called in every process that is forked from this one, while it lives."""
     _renewables.add(thing)
+
+
+class Lock(Protocol):
+    """Of what can be held."""
+
+    def acquire(self) -> object:
+        """Wait until nobody holds it, and hold it."""
+        ...
+
+    def release(self) -> object:
+        """Let go."""
+        ...
+
+
+def hold_across_forks(lock: Lock) -> None:
+    """Take a lock (one that its owner may take twice) before a fork and let go on both sides, so that no child finds
+    what it guards half done. Of several, the one given last is taken first.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 def _in_the_child() -> None:
