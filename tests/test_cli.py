@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,28 @@ def test_the_doctor_looks_at_this_machine(capfd):
         "torch",
         "habitat-sim",
     } <= names
+
+
+def test_the_doctor_wants_the_pythons_that_the_project_does(monkeypatch):
+    from pomagym import doctor
+
+    root = Path(__file__).parents[1]
+    ranges = [
+        re.search(
+            r'requires-python = ">=3\.(\d+),<3\.(\d+)"', (root / where / "pyproject.toml").read_text()
+        ).groups()
+        for where in (".", "poma3d")
+    ]
+    assert ranges[0] == ranges[1]
+    first, after = map(int, ranges[0])
+    assert f"Python 3.{first} to 3.{after - 1} on Linux" in (root / "README.md").read_text()
+    for minor in range(first - 2, after + 2):
+        monkeypatch.setattr(doctor.sys, "version_info", (3, minor, 0))
+        if first <= minor < after:
+            assert doctor._python()
+        else:
+            with pytest.raises(doctor._BrokenError, match=f"3.{first} to 3.{after - 1} is needed"):
+                doctor._python()
 
 
 def test_the_doctor_names_one_command_for_all_that_is_missing():
