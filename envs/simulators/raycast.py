@@ -181,9 +181,8 @@ class RaycastSimulator(SceneSimulator):
         return self._triangles.memory_bytes() + self._instance_of.nbytes
 
     def _release(self) -> None:
-        for errand in list(
-            self._errands
-        ):  # of a render that was interrupted, by the handler of a signal perhaps
+        for errand in list(self._errands):
+            # of a render that a signal interrupted, whose handler closes perhaps
             errand.finish()
         self._triangles.close()
         self._instance_of = np.zeros(0, np.int32)
