@@ -1,4 +1,4 @@
-"""What any test may ask for: recordings of real Habitat and real scenes (skipped where they are not), one thread."""
+"""What any test may ask for: recordings of real Habitat, real scenes (skipped where they are not), threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from busy_thread import Busy
 from hypothesis import settings
 
 # A busy machine must not fail a property; pytest-timeout ends what hangs.
@@ -57,3 +58,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def busy() -> Iterator[Busy]:
+    """Another thread in the middle of something, which goes on at the end of the test if not before."""
+    found = Busy()
+    yield found
+    found.go_on.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,8 +54,8 @@ class _KilledError(Exception):
     """Stands for kill -9: nothing is tidied up behind it."""
 
 
-def run_killed(settings, out: Path, at: int, **options):
-    """Begin a training and kill it in the middle of a unit."""
+def run_killed(training, at: int, **options):
+    """Begin a training, or go on with it, and kill it in the middle of a unit."""
 
     def advance(count):
         nonlocal at
@@ -65,13 +64,13 @@ def run_killed(settings, out: Path, at: int, **options):
             raise _KilledError
 
     with pytest.raises(_KilledError):
-        DaggerTraining(settings, out).run(advance=advance, **options)
+        training.run(advance=advance, **options)
 
 
 def test_dagger_resumes_to_the_same_bits(tmp_path):
     whole = DaggerTraining(TINY, tmp_path / "whole").run(keep_experience=True)
-    run_killed(TINY, tmp_path / "cut", 45)  # while it collects for the first time
-    run_killed(TINY, tmp_path / "cut", 240)  # while it learns or collects again
+    run_killed(DaggerTraining(TINY, tmp_path / "cut"), 45)  # while it collects for the first time
+    run_killed(DaggerTraining(TINY, tmp_path / "cut"), 240)  # while it learns or collects again
     cut = DaggerTraining(TINY, tmp_path / "cut").run(keep_experience=True)
     assert cut.weights_sha256 == whole.weights_sha256
     assert cut.measures == whole.measures
@@ -109,16 +108,7 @@ def test_a_trained_policy_is_a_folder_that_runs(tmp_path):
 def test_ppo_resumes_to_the_same_bits_and_runs(tmp_path, kind):
     settings = replace(TINY, policy=kind, steps=96, features="cnn" if kind == "ppo" else "blind")
     whole = PpoTraining(settings, tmp_path / "whole").run()
-    killed_after = 70  # in the third of three segments
-
-    def advance(count):
-        nonlocal killed_after
-        killed_after -= count
-        if killed_after < 0:
-            raise _KilledError
-
-    with pytest.raises(_KilledError):
-        PpoTraining(settings, tmp_path / "cut").run(advance=advance)
+    run_killed(PpoTraining(settings, tmp_path / "cut"), 70)  # in the third of three segments
     cut = PpoTraining(settings, tmp_path / "cut").run()
     assert cut.weights_sha256 == whole.weights_sha256
     assert cut.steps == whole.steps == 96
